@@ -1,0 +1,1 @@
+"""Meters, prices, allowances, payment proofs, ledger, invoices: pay-per-use that both sides can check."""

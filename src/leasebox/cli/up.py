@@ -1,0 +1,91 @@
+"""`leasebox up`: engines, migrations and all roles on this machine, by one command."""
+
+import asyncio
+import functools
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import click
+
+from leasebox import config
+from leasebox.cli import refuse
+from leasebox.cli.startup import LISTENING, engines_of, load, with_ports
+from leasebox.config import ROLE_NAMES, Settings
+from leasebox.infra import reach
+from leasebox.infra.embedded import Engines
+from leasebox.infra.supervisor import RoleSpec, Supervisor
+
+_SHOWN = ("http", "smtp", "submission", "imap")
+# -P: the current directory is no place to import from.
+_SELF = (sys.executable, "-P", "-m", "leasebox")
+# prometheus_client reads it when it is imported; the roles of a machine share the folder.
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@click.command()
+def up() -> None:
+    """Start everything on this machine: engines (unless DATABASE_URL and REDIS_URL say where), migrations, roles.
+
+    Prints one line beginning `leasebox ready` when every role answers. SIGTERM or Ctrl-C drains and stops. Ends with
+    status 2 when it cannot run as it is set up.
+    """
+    environ, settings = with_ports(os.environ, load(os.environ), LISTENING)
+    if settings.redis_url and (fault := reach.redis_fault(settings.redis_url.reveal())):
+        refuse([fault])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with engines_of(settings) as (engines, database_url, redis_url):
+        _keep_secret(settings)
+        env = config.for_role(environ, settings, database_url, redis_url)
+        env[_METRICS_FOLDER] = str(engines.scratch())
+        _migrate(env)
+        status = asyncio.run(_supervise(settings, env, engines))
+    sys.exit(status)
+
+
+def _keep_secret(settings: Settings) -> None:
+    try:
+        config.keep_secret(settings)
+    except OSError as fault:
+        refuse([f"cannot write the master key into {settings.home}: {fault.strerror}"])
+
+
+def _migrate(env: dict[str, str]) -> None:
+    # A process of its own: the supervisor lives on and need not carry the database's client with it.
+    done = subprocess.run([*_SELF, "migrate"], env=env, stdout=subprocess.DEVNULL, check=False)  # noqa: S603 ourselves
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+async def _supervise(settings: Settings, env: dict[str, str], engines: Engines) -> int:
+    roles = [RoleSpec(name, [*_SELF, "serve", name], env) for name in ROLE_NAMES]
+    return await Supervisor(
+        roles,
+        on_ready=lambda words: _announce(settings, words),
+        tell=lambda line: _log(settings.log_level, settings.log_format).warning(line),
+        tend=engines.tend,
+    ).run()
+
+
+@functools.cache
+def _log(level: str, form: str | None) -> Any:
+    from leasebox.infra import log  # noqa: PLC0415 costs 90 ms and is needed only once something has gone wrong
+
+    log.configure(level, form)
+    return log.get("supervisor")
+
+
+def _announce(settings: Settings, words: dict[str, str]) -> None:
+    addresses = " ".join(f"{name}={words[name]}" for name in _SHOWN if name in words)
+    block = {
+        "API": settings.public_url,
+        "For agents": f"{settings.public_url}/agents-guide",
+        "Reference": f"{settings.public_url}/docs",
+        "Mail to": f"*@{settings.mail_domain}, received at {words.get('smtp', settings.smtp)}",
+        "Data in": str(settings.home),
+        "Try": f"LEASEBOX_URL={settings.public_url} leasebox login",
+    }
+    click.echo(f"leasebox ready {addresses}")
+    click.echo("\n".join(f"  {name:<12}{text}" for name, text in block.items()))

@@ -1,0 +1,180 @@
+"""One call to the server: sent, sent again where that is safe and helps, and read."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
+
+import httpx
+import msgspec
+
+from leasebox.client import model
+from leasebox.client.errors import ApiError, ClientError, UnexpectedAnswer, Unreachable
+
+T = TypeVar("T")
+_AGENT = "leasebox-client"
+_HTTP_FIX = "Check the URL and that the server runs; `leasebox doctor` tells more."
+_REPEATABLE = {"GET", "DELETE"}
+_BUSY = {429, 503}
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long to bear a busy or absent server: tries in all, and seconds that one pause may take at most."""
+
+    tries: int = 4
+    longest_pause_s: float = 30.0
+
+    def pause(self, tried: int, wish_s: float | None) -> float | None:
+        """Seconds before the next try: as the server wishes, else 0.5, 1, 2 …; None when it is time to give up."""
+        seconds = 0.5 * 2 ** (tried - 1) if wish_s is None else wish_s
+        return None if tried >= self.tries or seconds > self.longest_pause_s else seconds
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request before it is sent. answer_within_s: seconds of silence that are borne.
+
+    credential `none` sends no token, and what is refused is not mended.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str | int] = {}
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = {}
+    credential: Literal["bearer", "none"] = "bearer"
+    answer_within_s: float = 30.0
+
+
+# Mends what the server refused and gives the call to send instead, or None where it cannot help.
+Remedy = Callable[[Call, ApiError], Call | None]
+
+
+class Transport:
+    """Sends calls to one server. `remedies` maps a status to what may mend it, tried once per call."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        http: httpx.Client | None = None,
+        patience: Patience | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.token: str | None = None
+        self.remedies: dict[int, Remedy] = {}
+        self._http = http or httpx.Client(headers={"user-agent": _AGENT})
+        self._patience = patience or Patience()
+        self.sleep = sleep
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def ask(self, call: Call, kind: type[T]) -> T:
+        """The answer to `call` as `kind`. Raises ApiError, Unreachable, UnexpectedAnswer."""
+        return read(self.send(call), kind)
+
+    def send(self, call: Call) -> httpx.Response:
+        """The answer to `call`, sent again after 429, 503 and where nothing can have happened.
+
+        Raises ApiError, Unreachable, UnexpectedAnswer.
+        """
+        remedies = {} if call.credential == "none" else dict(self.remedies)
+        tried = 0
+        while True:
+            tried += 1
+            try:
+                return self._once(call)
+            except ApiError as refusal:
+                remedy = remedies.pop(refusal.status, None)
+                mended = remedy(call, refusal) if remedy else None
+                if mended is not None:
+                    call = mended
+                    continue
+                if refusal.status not in _BUSY:
+                    raise
+                self._pause(tried, refusal.retry_after_s, refusal)
+            except Unreachable as fault:
+                if not _nothing_happened(call, fault):
+                    raise
+                self._pause(tried, None, fault)
+
+    def _pause(self, tried: int, wish_s: float | None, fault: ClientError) -> None:
+        seconds = self._patience.pause(tried, wish_s)
+        if seconds is None:
+            raise fault
+        self.sleep(seconds)
+
+    def _once(self, call: Call) -> httpx.Response:
+        headers = dict(call.headers)
+        if self.token is not None and call.credential == "bearer":
+            headers["authorization"] = f"Bearer {self.token}"
+        content = None
+        if call.body is not None:
+            headers["content-type"] = "application/json"
+            content = msgspec.json.encode(call.body)
+        try:
+            response = self._http.request(
+                call.method,
+                self.base_url + call.path,
+                params=dict(call.query),
+                headers=headers,
+                content=content,
+                timeout=httpx.Timeout(call.answer_within_s, connect=10.0),
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as fault:
+            reason = str(fault) or type(fault).__name__
+            raise Unreachable(f"{self.base_url} does not answer: {reason}.", fix=_HTTP_FIX) from fault
+        if response.is_success:
+            return response
+        raise refusal_of(response)
+
+
+def read(response: httpx.Response, kind: type[T]) -> T:
+    """A response's JSON as `kind`. Raises UnexpectedAnswer."""
+    try:
+        return model.decode(response.content, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise UnexpectedAnswer(
+            f"{response.request.url.path} answered {response.status_code}, but not with what was expected: {fault}.",
+            fix="Check that the URL is a leasebox's and that the client is as new as the server.",
+        ) from None
+
+
+def refusal_of(response: httpx.Response) -> ApiError:
+    """What a response that is no success says, also when it is not in the form of a leasebox (a proxy's page)."""
+    try:
+        said = msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = None
+    fields: dict[str, Any] = said if isinstance(said, dict) else {}
+    known = {"type", "title", "status", "detail", "instance", "error", "message", "fix", "request_id"}
+    return ApiError(
+        response.status_code,
+        _text(fields, "error") or f"http_{response.status_code}",
+        _text(fields, "message") or _text(fields, "detail") or response.reason_phrase or "refused",
+        fix=_text(fields, "fix") or _fix_of(response),
+        request_id=_text(fields, "request_id") or response.headers.get("x-request-id", ""),
+        retry_after_s=_seconds(response.headers.get("retry-after", "")),
+        fields={name: value for name, value in fields.items() if name not in known},
+    )
+
+
+def _nothing_happened(call: Call, fault: Unreachable) -> bool:
+    """Whether sending again can do no harm: the call changes nothing twice, or it never got through."""
+    return call.method in _REPEATABLE or isinstance(fault.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
+
+
+def _fix_of(response: httpx.Response) -> str:
+    if response.is_redirect:
+        return f"Use the URL that the server points to: {response.headers.get('location', '')[:200]}"
+    return "Check that the URL is a leasebox's own and not that of something before it."
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _seconds(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None

@@ -1,0 +1,225 @@
+"""Routes of sign-in, sessions and wallets."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, delete, get, post
+from litestar.connection import ASGIConnection
+from litestar.params import FromPath, JSONBody
+
+from leasebox.identity import service, wallets
+from leasebox.identity.callers import Callers
+from leasebox.identity.model import SCOPES, SESSION_TTL, Caller, SignInPolicy, Wallet
+from leasebox.identity.sign_in import SignIn, binding
+from leasebox.infra import metrics
+from leasebox.infra.cache import Cache
+from leasebox.infra.db import Database
+from leasebox.infra.web.limits import limit, limit_address
+from leasebox.infra.web.routes import Given, needs, public, request_id, signed_in
+from leasebox.values.clock import Clock
+from leasebox.values.errors import LeaseboxError
+from leasebox.values.rate import Rate
+
+WalletText = Annotated[str, msgspec.Meta(min_length=42, max_length=42, description="0x and 40 hexadecimal digits.")]
+MessageText = Annotated[str, msgspec.Meta(max_length=4096, description="The EIP-4361 message, exactly as issued.")]
+SignatureText = Annotated[str, msgspec.Meta(max_length=20_000, description="0x and the signature (EIP-191).")]
+
+
+class ChallengeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    wallet_address: WalletText
+    chain_id: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+
+
+class WalletChallengeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    wallet_address: WalletText
+    chain_id: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+
+
+class SignedMessage(msgspec.Struct, forbid_unknown_fields=True):
+    message: MessageText
+    signature: SignatureText
+
+
+class ChallengeView(msgspec.Struct):
+    """message: sign exactly this text (EIP-191 personal_sign)."""
+
+    message: str
+    nonce: str
+    expires_at: datetime
+
+
+class SessionView(msgspec.Struct):
+    """expires_in: seconds."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    agent_id: str
+    tenant_id: str
+    did: str
+    wallet_address: str
+    chain_id: int
+    scopes: list[str]
+
+
+class MeView(msgspec.Struct):
+    """Who the credential is. mailbox_ids: null when it reaches all of the tenant's mailboxes."""
+
+    tenant_id: str
+    agent_id: str | None
+    credential_id: str
+    credential_type: str
+    did: str | None
+    wallet_address: str | None
+    chain_id: int | None
+    scopes: list[str]
+    mailbox_ids: list[str] | None
+    expires_at: datetime | None
+    wallets: list[Wallet]
+
+
+class Wallets(msgspec.Struct):
+    items: list[Wallet]
+    next_cursor: str | None = None
+
+
+def caller_provider(
+    callers: Callers, cache: Cache, rate: Rate
+) -> Callable[[Request[Any, Any, Any]], Awaitable[Caller]]:
+    """The dependency `caller`: authenticates, checks the route's scope, takes from the tenant's rate bucket."""
+
+    async def provide_caller(request: Request[Any, Any, Any]) -> Caller:
+        caller = await authenticate(request, callers)
+        await limit(request, cache, "api", str(caller.tenant_id), rate)
+        return caller
+
+    return provide_caller
+
+
+async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], callers: Callers) -> Caller:
+    """The caller of a request, with the scope its route names. Raises Unauthorized, MissingScope, TenantInactive."""
+    caller = await callers.resolve(connection.headers.get("authorization"))
+    connection.scope["state"]["tenant"] = str(caller.tenant_id)
+    scope = connection.route_handler.opt["scope"]
+    if scope:
+        caller.require(scope)
+    return caller
+
+
+class SignInRoutes(Controller):
+    """Signing in with a wallet (EIP-4361)."""
+
+    path = "/v2/auth"
+    tags = ["Signing in"]
+
+    sign_in: SignIn
+    callers: Callers
+    db: Database
+    cache: Cache
+    clock: Clock
+    signin_rate: Rate
+    tenant_rate: Rate
+    policy: SignInPolicy
+
+    @post("/siwe/challenge", status_code=200, operation_id="challenge", **public(422))
+    async def challenge(self, request: Request[Any, Any, Any], data: JSONBody[ChallengeRequest]) -> ChallengeView:
+        """Ask for a message to sign."""
+        await limit_address(request, self.cache, "challenge", self.signin_rate)
+        made = await self.sign_in.challenge(data.wallet_address, data.chain_id)
+        return ChallengeView(made.message, made.nonce, made.expires_at)
+
+    @post("/siwe/verify", status_code=200, operation_id="verify", **public(401, 403))
+    async def verify(self, request: Request[Any, Any, Any], data: JSONBody[SignedMessage]) -> SessionView:
+        """Exchange the signed message for an access token."""
+        await limit_address(request, self.cache, "verify", self.signin_rate)
+        try:
+            signer = await self.sign_in.redeem(data.message, data.signature)
+        except LeaseboxError as refusal:
+            metrics.SIGN_INS.labels(str(refusal.fields.get("reason", refusal.code))).inc()
+            raise
+        if not await self.db.read(lambda tx: service.known(tx, signer)):
+            await limit_address(request, self.cache, "new-tenant", self.tenant_rate)
+        now, trace = self.clock.now(), request_id(request)
+        made = await self.db.transact(lambda tx: service.sign_in(tx, signer, now, trace))
+        metrics.SIGN_INS.labels("new" if made.newcomer else "known").inc()
+        return SessionView(
+            access_token=made.token.reveal(),
+            token_type="Bearer",  # noqa: S106 - RFC 6750's word, not a secret
+            expires_in=int(SESSION_TTL.total_seconds()),
+            agent_id=str(made.agent_id),
+            tenant_id=str(made.tenant_id),
+            did=signer.did,
+            wallet_address=signer.address,
+            chain_id=signer.chain_id,
+            scopes=sorted(SCOPES),
+        )
+
+    @delete("/session", status_code=204, operation_id="sign_out", **signed_in(422))
+    async def sign_out(self, request: Request[Any, Any, Any], caller: Given[Caller]) -> None:
+        """End this session; the token stops within a second everywhere."""
+        now, trace = self.clock.now(), request_id(request)
+        await self.db.transact(lambda tx: service.sign_out(tx, caller, now, trace))
+        self.callers.forget_credential(caller.credential_id)
+
+    @get("/me", operation_id="me", **signed_in())
+    async def me(self, caller: Given[Caller]) -> MeView:
+        """Who am I?"""
+        bound = await self.db.read(lambda tx: wallets.list_wallets(tx, caller.tenant_id))
+        return MeView(
+            tenant_id=str(caller.tenant_id),
+            agent_id=None if caller.agent_id is None else str(caller.agent_id),
+            credential_id=str(caller.credential_id),
+            credential_type="session" if caller.wallet_address else "api_key",
+            did=caller.did,
+            wallet_address=caller.wallet_address,
+            chain_id=caller.chain_id,
+            scopes=sorted(caller.scopes),
+            mailbox_ids=None if caller.mailbox_ids is None else sorted(str(each) for each in caller.mailbox_ids),
+            expires_at=caller.expires_at,
+            wallets=bound,
+        )
+
+
+class WalletRoutes(Controller):
+    """The wallets that may sign in as this tenant."""
+
+    path = "/v2/tenants/wallets"
+    tags = ["Wallets"]
+
+    sign_in: SignIn
+    callers: Callers
+    db: Database
+    cache: Cache
+    clock: Clock
+    signin_rate: Rate
+
+    @post("/challenge", status_code=200, operation_id="challenge_wallet", **needs("keys:write", 422))
+    async def challenge(
+        self, request: Request[Any, Any, Any], caller: Given[Caller], data: JSONBody[WalletChallengeRequest]
+    ) -> ChallengeView:
+        """Ask for the message by which a further wallet agrees to be bound to your tenant."""
+        await limit_address(request, self.cache, "challenge", self.signin_rate)
+        made = await self.sign_in.challenge(data.wallet_address, data.chain_id, binding(caller.tenant_id))
+        return ChallengeView(made.message, made.nonce, made.expires_at)
+
+    @post("/", status_code=201, operation_id="bind_wallet", **needs("keys:write", 409))
+    async def bind(
+        self, request: Request[Any, Any, Any], caller: Given[Caller], data: JSONBody[SignedMessage]
+    ) -> Wallet:
+        """Bind the wallet that signed the challenge."""
+        signer = await self.sign_in.redeem(data.message, data.signature, binding(caller.tenant_id))
+        now, trace = self.clock.now(), request_id(request)
+        return await self.db.transact(lambda tx: wallets.bind_wallet(tx, caller, signer, now, trace))
+
+    @get("/", operation_id="list_wallets", **signed_in())
+    async def listed(self, caller: Given[Caller]) -> Wallets:
+        """The wallets bound to your tenant, oldest first."""
+        return Wallets(await self.db.read(lambda tx: wallets.list_wallets(tx, caller.tenant_id)))
+
+    @delete("/{address:str}", status_code=204, operation_id="unbind_wallet", **needs("keys:write", 404, 409))
+    async def unbind(self, request: Request[Any, Any, Any], caller: Given[Caller], address: FromPath[str]) -> None:
+        """Remove a wallet; its sessions end. The last one stays."""
+        now, trace = self.clock.now(), request_id(request)
+        await self.db.transact(lambda tx: wallets.unbind_wallet(tx, caller, address, now, trace))

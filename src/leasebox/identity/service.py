@@ -1,0 +1,166 @@
+"""Verbs of identity: challenge, redeem, sign in and out, bind wallets, agents, API keys."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from leasebox.audit.model import Act
+from leasebox.audit.service import record
+from leasebox.identity import store, tokens
+from leasebox.identity.errors import BeyondMaker, TenantInactive, UnknownScope
+from leasebox.identity.model import (
+    SCOPES,
+    SESSION_TTL,
+    Agent,
+    ApiKey,
+    Caller,
+    KeyOrder,
+    Session,
+    Signer,
+)
+from leasebox.infra.db import Tx
+from leasebox.values.errors import NotFound, Unprocessable
+from leasebox.values.ids import AgentId, KeyId, MailboxId, SessionId, TenantId
+from leasebox.values.secret import Secret, fingerprint
+
+
+async def known(tx: Tx, signer: Signer) -> bool:
+    """Whether this wallet has a tenant already."""
+    return await store.find_tenant(tx, signer.address.lower()) is not None
+
+
+async def sign_in(tx: Tx, signer: Signer, at: datetime, request_id: str) -> Session:
+    """A session for a wallet; its tenant, wallet row and agent are made on its first sign-in.
+
+    Two at once make one tenant: the wallet's lock lets the second wait for the first. Raises TenantInactive (403).
+    """
+    address = signer.address.lower()
+    await store.lock_wallet(tx, address)
+    found = await store.find_tenant(tx, address)
+    if found is None:
+        tenant_id = TenantId.new(at)
+        await store.insert_tenant(tx, tenant_id, address, signer.chain_id, at)
+    else:
+        tenant_id = TenantId.of(found["id"])
+        if found["status"] != "active":
+            raise TenantInactive(f"This tenant is {found['status']}.")
+    agent_id = await store.ensure_agent(tx, tenant_id, address, at)
+    token, expires_at = tokens.new_session_token(), at + SESSION_TTL
+    session_id = await store.insert_session(tx, fingerprint(token), tenant_id, agent_id, signer, SCOPES, at, expires_at)
+    if found is None:
+        await record(tx, Act(at, str(agent_id), "tenant.create", str(tenant_id), tenant_id, request_id))
+    await record(tx, Act(at, str(agent_id), "session.create", str(session_id), tenant_id, request_id))
+    return Session(token, tenant_id, agent_id, signer, expires_at, found is None)
+
+
+async def sign_out(tx: Tx, caller: Caller, at: datetime, request_id: str) -> None:
+    """End the caller's session. Raises Unprocessable for an API key, which is deleted instead."""
+    if not isinstance(caller.credential_id, SessionId):
+        raise Unprocessable("An API key has no session.", fix="Delete the key with DELETE /v2/api-keys/{id}.")
+    await store.revoke_session(tx, caller.tenant_id, caller.credential_id, at)
+    await record(tx, caller.act(at, request_id, "session.revoke", str(caller.credential_id)))
+
+
+async def forget_sessions(tx: Tx, before: datetime) -> int:
+    """Drop the rows of sessions that ended before a moment; how many. They were useless since then."""
+    return await store.drop_old_sessions(tx, before)
+
+
+async def make_agent(tx: Tx, caller: Caller, name: str, at: datetime, request_id: str) -> Agent:
+    """A further agent of the caller's tenant."""
+    agent = _agent(await store.insert_agent(tx, caller.tenant_id, name, at))
+    await record(tx, caller.act(at, request_id, "agent.create", str(agent.agent_id)))
+    return agent
+
+
+async def change_agent(
+    tx: Tx, caller: Caller, agent_id: AgentId, name: str | None, status: str | None, at: datetime, request_id: str
+) -> Agent:
+    """Rename, disable or enable an agent; a disabled one's sessions and keys stop. Raises NotFound."""
+    row = await store.change_agent(tx, caller.tenant_id, agent_id, name, status)
+    if row is None:
+        raise NotFound("No such agent.")
+    await record(tx, caller.act(at, request_id, "agent.change", str(agent_id)))
+    return _agent(row)
+
+
+async def list_agents(tx: Tx, caller: Caller, below: object, limit: int) -> list[Agent]:
+    """Newest first, up to `limit`, those with ids under `below`."""
+    return [_agent(row) for row in await store.list_agents(tx, caller.tenant_id, below, limit)]
+
+
+async def require_agent(tx: Tx, tenant_id: TenantId, agent_id: AgentId) -> None:
+    """Raises NotFound unless this tenant has that agent, and it is active."""
+    if not await store.has_agent(tx, tenant_id, agent_id):
+        raise NotFound("No such active agent.")
+
+
+async def make_key(tx: Tx, caller: Caller, order: KeyOrder, at: datetime, request_id: str) -> tuple[Secret, ApiKey]:
+    """A new API key and its text, which is shown this once. Raises UnknownScope, BeyondMaker, NotFound (agent)."""
+    _require_within(caller, order, at)
+    if order.agent_id is not None:
+        await require_agent(tx, caller.tenant_id, order.agent_id)
+    token = tokens.new_api_key()
+    hint = token.reveal()[:8]
+    row = await store.insert_key(tx, caller.tenant_id, order, fingerprint(token), hint, caller.actor, at)
+    key = _key(row)
+    await record(tx, caller.act(at, request_id, "api_key.create", str(key.key_id)))
+    return token, key
+
+
+async def list_keys(tx: Tx, caller: Caller, below: object, limit: int) -> list[ApiKey]:
+    """Live keys, newest first."""
+    return [_key(row) for row in await store.list_keys(tx, caller.tenant_id, below, limit)]
+
+
+async def revoke_key(tx: Tx, caller: Caller, key_id: KeyId, at: datetime, request_id: str) -> bytes:
+    """Stop a key everywhere within a second; its stored hash, for the local cache to forget. Raises NotFound."""
+    row = await store.revoke_key(tx, caller.tenant_id, key_id, at)
+    if row is None:
+        raise NotFound("No such API key.")
+    await record(tx, caller.act(at, request_id, "api_key.revoke", str(key_id)))
+    return bytes(row["token_hash"])
+
+
+def _require_within(caller: Caller, order: KeyOrder, at: datetime) -> None:
+    unknown = [scope for scope in order.scopes if scope not in SCOPES]
+    if unknown:
+        raise UnknownScope(f"No such scope: {', '.join(unknown)}.", fix=f"Use some of: {', '.join(SCOPES)}.")
+    if order.expires_at is not None and order.expires_at <= at:
+        raise Unprocessable("expires_at lies in the past.", fix="Give a later time, or leave it out.")
+    beyond = sorted(set(order.scopes) - caller.scopes)
+    if beyond:
+        raise BeyondMaker(f"You lack the scope(s) {', '.join(beyond)} yourself.")
+    if caller.mailbox_ids is not None and not _covers(caller.mailbox_ids, order.mailbox_ids):
+        raise BeyondMaker("Your own key is limited to some mailboxes.")
+    if isinstance(caller.credential_id, KeyId):
+        _require_within_key(caller, order)
+
+
+def _require_within_key(maker: Caller, order: KeyOrder) -> None:
+    if maker.expires_at is not None and (order.expires_at is None or order.expires_at > maker.expires_at):
+        raise BeyondMaker("Your own key ends earlier.")
+    if maker.agent_id not in (None, order.agent_id):
+        raise BeyondMaker("Your own key belongs to one agent.")
+
+
+def _covers(own: frozenset[MailboxId], asked: Sequence[MailboxId] | None) -> bool:
+    return asked is not None and own.issuperset(asked)
+
+
+def _agent(row: Any) -> Agent:
+    return Agent(AgentId.of(row["id"]), row["name"], row["status"], row["wallet_address"], row["created_at"])
+
+
+def _key(row: Any) -> ApiKey:
+    mailboxes = row["mailbox_ids"]
+    return ApiKey(
+        KeyId.of(row["id"]),
+        row["name"],
+        row["hint"],
+        None if row["agent_id"] is None else AgentId.of(row["agent_id"]),
+        tuple(row["scopes"]),
+        None if mailboxes is None else tuple(MailboxId.of(each) for each in mailboxes),
+        row["created_at"],
+        row["expires_at"],
+    )

@@ -1,0 +1,204 @@
+"""SQL of identity. Every statement names the tenant, except those by which a stranger becomes one."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from asyncpg import Record
+
+from leasebox.identity.model import KeyOrder, Signer
+from leasebox.infra.db import Tx
+from leasebox.values.ids import AgentId, Id, KeyId, SessionId, TenantId
+
+_WALLET_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('wallet:' || $1, 0))"
+_FIND_TENANT = """
+SELECT t.id, t.status FROM wallets w JOIN tenants t ON t.id = w.tenant_id WHERE w.address = $1
+"""
+_INSERT_TENANT = """
+WITH tenant AS (INSERT INTO tenants (id, status, created_at) VALUES ($1, 'active', $4) RETURNING id)
+INSERT INTO wallets (address, tenant_id, chain_id, bound_at) SELECT $2, id, $3, $4 FROM tenant
+"""
+_ENSURE_AGENT = """
+INSERT INTO agents (id, tenant_id, name, wallet_address, status, created_at) VALUES ($1, $2, $3, $4, 'active', $5)
+ON CONFLICT (tenant_id, wallet_address) DO UPDATE SET name = agents.name RETURNING id
+"""
+_INSERT_SESSION = """
+INSERT INTO sessions (id, token_hash, tenant_id, agent_id, wallet_address, chain_id, scopes, created_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+_FIND_SESSION = """
+SELECT s.id, s.tenant_id, s.agent_id, s.wallet_address, s.chain_id, s.scopes, s.expires_at, t.status AS tenant_status,
+       NULL::uuid[] AS mailbox_ids, a.status AS agent_status
+FROM sessions s JOIN tenants t ON t.id = s.tenant_id JOIN agents a ON a.id = s.agent_id
+WHERE s.token_hash = $1 AND s.revoked_at IS NULL
+"""
+_FIND_KEY = """
+SELECT k.id, k.tenant_id, k.agent_id, NULL::text AS wallet_address, NULL::bigint AS chain_id, k.scopes, k.expires_at,
+       t.status AS tenant_status, k.mailbox_ids, coalesce(a.status, 'active') AS agent_status
+FROM api_keys k JOIN tenants t ON t.id = k.tenant_id LEFT JOIN agents a ON a.id = k.agent_id
+WHERE k.token_hash = $1 AND k.revoked_at IS NULL
+"""
+_REVOKE_SESSION = "UPDATE sessions SET revoked_at = $3 WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL"
+_REVOKE_WALLET_SESSIONS = """
+UPDATE sessions SET revoked_at = $3 WHERE tenant_id = $1 AND lower(wallet_address) = $2 AND revoked_at IS NULL
+"""
+_DROP_OLD_SESSIONS = "DELETE FROM sessions WHERE expires_at < $1"
+
+
+async def lock_wallet(tx: Tx, address: str) -> None:
+    """One sign-in or binding of a wallet at a time; released at commit."""
+    await tx.run(_WALLET_LOCK, address)
+
+
+async def find_tenant(tx: Tx, address: str) -> Record | None:
+    return await tx.one(_FIND_TENANT, address)
+
+
+async def insert_tenant(tx: Tx, tenant_id: TenantId, address: str, chain_id: int, at: datetime) -> None:
+    await tx.run(_INSERT_TENANT, tenant_id, address, chain_id, at)
+
+
+async def ensure_agent(tx: Tx, tenant_id: TenantId, address: str, at: datetime) -> AgentId:
+    """The agent that signs in with this wallet, made if it is new."""
+    name = f"{address[:6]}…{address[-4:]}"
+    return AgentId.of(await tx.value(_ENSURE_AGENT, AgentId.new(at), tenant_id, name, address, at))
+
+
+async def insert_session(
+    tx: Tx,
+    token_hash: bytes,
+    tenant_id: TenantId,
+    agent_id: AgentId,
+    signer: Signer,
+    scopes: Sequence[str],
+    at: datetime,
+    expires_at: datetime,
+) -> SessionId:
+    session_id = SessionId.new(at)
+    await tx.run(
+        _INSERT_SESSION,
+        session_id,
+        token_hash,
+        tenant_id,
+        agent_id,
+        signer.address,
+        signer.chain_id,
+        scopes,
+        at,
+        expires_at,
+    )
+    return session_id
+
+
+async def find_session(tx: Tx, token_hash: bytes) -> Record | None:
+    return await tx.one(_FIND_SESSION, token_hash)
+
+
+async def find_key(tx: Tx, token_hash: bytes) -> Record | None:
+    return await tx.one(_FIND_KEY, token_hash)
+
+
+async def revoke_session(tx: Tx, tenant_id: TenantId, session_id: Id, at: datetime) -> int:
+    return await tx.run(_REVOKE_SESSION, tenant_id, session_id, at)
+
+
+async def drop_old_sessions(tx: Tx, before: datetime) -> int:
+    return await tx.run(_DROP_OLD_SESSIONS, before)
+
+
+_TENANT_LOCK = "SELECT status FROM tenants WHERE id = $1 FOR UPDATE"
+_INSERT_WALLET = "INSERT INTO wallets (address, tenant_id, chain_id, bound_at) VALUES ($1, $2, $3, $4)"
+_LIST_WALLETS = "SELECT address, chain_id, bound_at FROM wallets WHERE tenant_id = $1 ORDER BY bound_at, address"
+_DELETE_WALLET = "DELETE FROM wallets WHERE tenant_id = $1 AND address = $2"
+
+
+async def lock_tenant(tx: Tx, tenant_id: TenantId) -> None:
+    """One change of a tenant's wallets at a time."""
+    await tx.run(_TENANT_LOCK, tenant_id)
+
+
+async def insert_wallet(tx: Tx, tenant_id: TenantId, address: str, chain_id: int, at: datetime) -> None:
+    await tx.run(_INSERT_WALLET, address, tenant_id, chain_id, at)
+
+
+async def list_wallets(tx: Tx, tenant_id: TenantId) -> list[Record]:
+    return await tx.all(_LIST_WALLETS, tenant_id)
+
+
+async def delete_wallet(tx: Tx, tenant_id: TenantId, address: str, at: datetime) -> int:
+    await tx.run(_REVOKE_WALLET_SESSIONS, tenant_id, address, at)
+    return await tx.run(_DELETE_WALLET, tenant_id, address)
+
+
+_INSERT_AGENT = """
+INSERT INTO agents (id, tenant_id, name, status, created_at) VALUES ($1, $2, $3, 'active', $4)
+RETURNING id, name, status, wallet_address, created_at
+"""
+_LIST_AGENTS = """
+SELECT id, name, status, wallet_address, created_at FROM agents
+WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
+"""
+_CHANGE_AGENT = """
+UPDATE agents SET name = coalesce($3, name), status = coalesce($4, status) WHERE tenant_id = $1 AND id = $2
+RETURNING id, name, status, wallet_address, created_at
+"""
+_HAS_AGENT = "SELECT true FROM agents WHERE tenant_id = $1 AND id = $2 AND status = 'active'"
+
+
+async def insert_agent(tx: Tx, tenant_id: TenantId, name: str, at: datetime) -> Record | None:
+    return await tx.one(_INSERT_AGENT, AgentId.new(at), tenant_id, name, at)
+
+
+async def list_agents(tx: Tx, tenant_id: TenantId, below: object, limit: int) -> list[Record]:
+    return await tx.all(_LIST_AGENTS, tenant_id, below, limit)
+
+
+async def change_agent(
+    tx: Tx, tenant_id: TenantId, agent_id: AgentId, name: str | None, status: str | None
+) -> Record | None:
+    return await tx.one(_CHANGE_AGENT, tenant_id, agent_id, name, status)
+
+
+async def has_agent(tx: Tx, tenant_id: TenantId, agent_id: AgentId) -> bool:
+    return await tx.value(_HAS_AGENT, tenant_id, agent_id) is not None
+
+
+_KEY_COLUMNS = "id, name, hint, agent_id, scopes, mailbox_ids, created_at, expires_at"
+_INSERT_KEY = f"""
+INSERT INTO api_keys (id, token_hash, hint, tenant_id, agent_id, name, scopes, mailbox_ids, made_by, created_at,
+                      expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {_KEY_COLUMNS}
+"""
+_LIST_KEYS = f"""
+SELECT {_KEY_COLUMNS} FROM api_keys
+WHERE tenant_id = $1 AND revoked_at IS NULL AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
+"""
+_REVOKE_KEY = """
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE tenant_id = $1 AND id = $2 RETURNING token_hash
+"""
+
+
+async def insert_key(
+    tx: Tx, tenant_id: TenantId, order: KeyOrder, token_hash: bytes, hint: str, made_by: str, at: datetime
+) -> Record | None:
+    return await tx.one(
+        _INSERT_KEY,
+        KeyId.new(at),
+        token_hash,
+        hint,
+        tenant_id,
+        order.agent_id,
+        order.name,
+        list(order.scopes),
+        None if order.mailbox_ids is None else list(order.mailbox_ids),
+        made_by,
+        at,
+        order.expires_at,
+    )
+
+
+async def list_keys(tx: Tx, tenant_id: TenantId, below: object, limit: int) -> list[Record]:
+    return await tx.all(_LIST_KEYS, tenant_id, below, limit)
+
+
+async def revoke_key(tx: Tx, tenant_id: TenantId, key_id: KeyId, at: datetime) -> Record | None:
+    return await tx.one(_REVOKE_KEY, tenant_id, key_id, at)

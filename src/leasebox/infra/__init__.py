@@ -1,0 +1,1 @@
+"""Effects without product words: database, cache, HTTP edge, engines, processes, logs."""

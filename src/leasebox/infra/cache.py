@@ -1,0 +1,130 @@
+"""Valkey/Redis: single-use values, rate buckets and wake-ups. Flushing it may cost a retry, never a cent nor a mail."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from leasebox.infra import log
+from leasebox.infra.db import Wake
+from leasebox.values.clock import Clock
+from leasebox.values.errors import Unavailable
+from leasebox.values.rate import Rate
+
+_CHANNEL = "leasebox:wake"
+# GCRA: one number per key, the time at which the bucket would be full again. Keys are one hash slot each (Cluster).
+_BUCKET = """
+local now, period, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local step = period / count
+local full = tonumber(redis.call('GET', KEYS[1]) or '0')
+if full < now then full = now end
+local after = full + step
+if after - period > now + 0.5 then
+  return {0, 0, math.ceil(after - period - now), math.ceil(full - now)}
+end
+redis.call('SET', KEYS[1], string.format('%.3f', after), 'PX', math.ceil(after - now) + 1)
+return {1, math.floor((period - (after - now)) / step + 0.001), 0, math.ceil(after - now)}
+"""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What a bucket answered. remaining: calls left now; retry_after_s, reset_s: seconds, rounded up."""
+
+    allowed: bool
+    remaining: int
+    retry_after_s: int
+    reset_s: int
+
+
+class Cache:
+    """One process's connections to Redis."""
+
+    def __init__(self, redis: Any, listener: Any, clock: Clock) -> None:
+        self._redis = redis
+        self._listener = listener
+        self._clock = clock
+        self._bucket = redis.register_script(_BUCKET)
+
+    async def put(self, key: str, value: bytes, ttl_s: int) -> None:
+        """Keep `value` for `ttl_s` seconds. Raises Unavailable."""
+        with _answering():
+            await self._redis.set(key, value, ex=ttl_s)
+
+    async def take(self, key: str) -> bytes | None:
+        """Give the value and forget it in one step: of any number of callers only one gets it. Raises Unavailable."""
+        with _answering():
+            value: bytes | None = await self._redis.getdel(key)
+        return value
+
+    async def draw(self, key: str, rate: Rate) -> Taken:
+        """Take one token from the bucket `key`. A Redis that does not answer lets everything through."""
+        if not rate.count:
+            return Taken(True, 0, 0, 0)
+        now = self._clock.now().timestamp() * 1000
+        try:
+            allowed, remaining, wait_ms, reset_ms = await self._bucket(
+                keys=[f"bucket:{{{key}}}"], args=[f"{now:.3f}", rate.seconds * 1000, rate.count]
+            )
+        except (RedisError, OSError):
+            log.get("cache").warning("rate bucket unavailable, letting the call through", bucket=key.partition(":")[0])
+            return Taken(True, rate.count, 0, 0)
+        return Taken(bool(allowed), int(remaining), -(-int(wait_ms) // 1000), -(-int(reset_ms) // 1000))
+
+    async def publish(self, wakes: Sequence[Wake]) -> None:
+        """Tell listeners; a failure is only a delay for them, so it is not raised."""
+        with contextlib.suppress(RedisError, OSError):
+            if len(wakes) == 1:
+                await self._redis.publish(_CHANNEL, f"{wakes[0].channel} {wakes[0].payload}")
+                return
+            pipe = self._redis.pipeline(transaction=False)
+            for wake in wakes:
+                pipe.publish(_CHANNEL, f"{wake.channel} {wake.payload}")
+            await pipe.execute()
+
+    async def wakes(self) -> AsyncIterator[Wake]:
+        """Every wake-up from now on, for ever; reconnects by itself and yields `Wake("*", "")` after a gap."""
+        while True:
+            try:
+                async with self._listener.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await pubsub.subscribe(_CHANNEL)
+                    yield Wake("*", "")
+                    async for note in pubsub.listen():
+                        channel, _, payload = note["data"].decode().partition(" ")
+                        yield Wake(channel, payload)
+            except (RedisError, OSError):
+                await asyncio.sleep(0.2)
+
+    async def ping(self) -> None:
+        """Raises Unavailable when Redis does not answer within a second."""
+        with _answering():
+            async with asyncio.timeout(1):
+                await self._redis.ping()
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+        await self._listener.aclose()
+
+
+def connect(url: str, clock: Clock) -> Cache:
+    """A cache at `redis://…` or `unix://…`; connects when first used."""
+    # One quiet retry covers a connection that died while idle; more would only delay the refusal.
+    redis = Redis.from_url(
+        url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 1), health_check_interval=0
+    )
+    # A listener waits for as long as nothing happens.
+    listener = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
+    return Cache(redis, listener, clock)
+
+
+@contextlib.contextmanager
+def _answering() -> Any:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as fault:
+        raise Unavailable("The nonce store does not answer.", retry_after_s=2) from fault

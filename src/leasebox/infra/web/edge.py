@@ -1,0 +1,123 @@
+"""The outermost layer of HTTP: request ids, the caller's network address, one log line and two metrics a request.
+
+It stands outside Litestar because its 404 and 405 answers pass by Litestar's middleware.
+"""
+
+import ipaddress
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from leasebox.infra import log, metrics
+from leasebox.infra.web.problem import refuse
+from leasebox.values.paths import RouteFault, normalize
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[Any], Awaitable[None]]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+class Edge:
+    """Wraps an ASGI application."""
+
+    def __init__(self, app: Any, trusted: Sequence[Network]) -> None:
+        self._app = app
+        self._trusted = tuple(trusted)
+        self._log = log.get("http")
+
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        request_id = given.decode() if _SANE_ID.match(given) else f"req_{secrets.token_hex(12)}"
+        address = client_address(scope.get("client"), headers.get(b"x-forwarded-for", b""), self._trusted)
+        scope["state"] = {"request_id": request_id, "client_address": address}
+        with log.bind(request_id=request_id):
+            await self._timed(scope, receive, send)
+
+    async def _routed(self, scope: Scope, receive: Any, send: Send) -> None:
+        """Litestar answers `//v2/x`, `/v2/x/` and `/v2/%78` as if they were `/v2/x`; no route has two spellings here."""
+        method = str(scope.get("method", "GET"))
+        fault = normalize(method, scope.get("raw_path") or scope["path"].encode())
+        if isinstance(fault, RouteFault):
+            await refuse(scope, send, fault)
+            return
+        await self._app(scope, receive, send)
+
+    async def _timed(self, scope: Scope, receive: Any, send: Send) -> None:
+        started = time.perf_counter()
+        status = 0
+
+        async def answer(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_extra_headers(scope["state"])]
+            await send(message)
+
+        try:
+            await self._routed(scope, receive, answer)
+        finally:
+            took = time.perf_counter() - started
+            route = str(scope.get("path_template") or "unmatched")
+            metrics.HTTP_REQUESTS.labels(scope.get("method", "WS"), route, str(status)).inc()
+            metrics.HTTP_SECONDS.labels(route).observe(took)
+            self._log.info(
+                "request",
+                method=scope.get("method", "WS"),
+                route=route,
+                status=status,
+                ms=round(took * 1000, 2),
+                tenant=scope["state"].get("tenant"),
+                client=scope["state"]["client_address"],
+            )
+
+
+def client_address(peer: Any, forwarded: bytes, trusted: Sequence[Network]) -> str:
+    """Who calls: the peer, or the right-most address in X-Forwarded-For that is no trusted proxy.
+
+    The header counts only when the peer itself is trusted, since anybody can write it.
+    """
+    address = str(peer[0]) if peer else "unknown"
+    hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",") if hop.strip()]
+    while hops and _within(address, trusted):
+        address = hops.pop()
+    return address if _parsed(address) else str(peer[0]) if peer else "unknown"
+
+
+def network_of(address: str) -> str:
+    """What rate buckets count: an IPv4 address, or the /64 that one IPv6 subscriber owns."""
+    parsed = _parsed(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return address
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(address)
+    except ValueError:
+        return None
+
+
+def _within(address: str, networks: Sequence[Network]) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def _extra_headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    extra = [(b"x-request-id", state["request_id"].encode()), *_SECURITY]
+    extra.extend((name.encode(), value.encode()) for name, value in state.get("headers", {}).items())
+    return extra

@@ -1,0 +1,45 @@
+"""Lists as the contract gives them: newest first, an opaque cursor that stays stable while rows are added."""
+
+import base64
+import binascii
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+from litestar.params import QueryParameter
+
+from leasebox.values.errors import BadRequest
+
+T = TypeVar("T")
+R = TypeVar("R")
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items at most.")]
+CursorText = Annotated[str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before.")]
+
+
+class Page(msgspec.Struct, Generic[T]):
+    """One page of a list. next_cursor: pass it as `cursor` for the following page; null on the last."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def after(cursor: str | None) -> uuid.UUID | None:
+    """The id that a cursor stands for: the page holds rows with smaller ids. Raises BadRequest."""
+    if cursor is None:
+        return None
+    try:
+        raw = base64.b64decode(cursor.encode("ascii") + b"==", altchars=b"-_", validate=True)
+        return uuid.UUID(bytes=raw)
+    except (ValueError, binascii.Error):
+        raise BadRequest(
+            "The cursor is not one of ours.", fix="Pass next_cursor exactly as the page before gave it."
+        ) from None
+
+
+def page(rows: Sequence[R], limit: int, show: Callable[[R], T], key: Callable[[R], uuid.UUID]) -> Page[T]:
+    """A page from up to `limit + 1` rows: the extra row only says that more follow."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    cursor = base64.urlsafe_b64encode(key(shown[-1]).bytes).rstrip(b"=").decode() if more and shown else None
+    return Page([show(row) for row in shown], cursor)

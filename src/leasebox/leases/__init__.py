@@ -1,0 +1,1 @@
+"""Mailboxes and the timed right to them."""

@@ -1,0 +1,1 @@
+"""Push: whoever waits hears at once that something was committed."""

@@ -1,0 +1,129 @@
+"""Long-poll: answer as soon as a wanted message is committed."""
+
+import time
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from asyncpg import Record
+from litestar import Controller, Response, get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromQuery, QueryParameter
+
+from leasebox.identity.model import Caller
+from leasebox.infra.db import Database, Tx
+from leasebox.infra.web.routes import Given, known_id, needs
+from leasebox.leases.errors import LeaseEnded
+from leasebox.leases.model import ENDED, LeasePolicy
+from leasebox.live.hub import Hub, woken
+from leasebox.mail import service
+from leasebox.mail.http import SearchText, searchable
+from leasebox.mail.model import WAKE_MAILBOX, Query
+from leasebox.mail.views import MessageItem, item
+from leasebox.values.clock import Clock
+from leasebox.values.errors import BadRequest
+from leasebox.values.ids import MailboxId, MessageId
+
+# A lost wake-up (Redis away) and a lease that ends meanwhile are noticed after this long.
+_LOOK_AGAIN_S = 1.0
+Seconds = Annotated[int, QueryParameter(ge=1, le=60, description="How long to wait.")]
+_NOTHING: dict[int, Any] = {204: ResponseSpec(None, description="Nothing came in time; call again.")}
+
+
+class WaitRoutes(Controller):
+    """Waiting for mail."""
+
+    path = "/v2/messages/wait"
+    tags = ["Reading"]
+
+    db: Database
+    clock: Clock
+    policy: LeasePolicy
+    hub: Hub
+
+    @get("/", operation_id="wait_for_message", **needs("mail:read", 404, 410))
+    async def wait(
+        self,
+        caller: Given[Caller],
+        mailbox_id: FromQuery[str],
+        timeout_s: Seconds = 30,
+        has: FromQuery[Literal["any", "otp", "link"]] = "any",
+        sender: Annotated[str | None, QueryParameter(name="from", max_length=320)] = None,
+        subject: SearchText = None,
+        since: Annotated[str | None, QueryParameter(max_length=64)] = None,
+    ) -> Response[MessageItem | None]:
+        """The first message that fits, as soon as it is visible; 204 when none came in time.
+
+        `since` is the id of the last message you have seen (then nothing is ever missed, even what became visible out
+        of order), or a time: messages received then or later count, those already there too. Without it only messages
+        that become visible from now on count. `from` is a whole address, or a domain with everything under it.
+        """
+        query, seen = await self._question(caller, known_id(MailboxId, mailbox_id), since, has, sender, subject)
+        deadline = time.monotonic() + timeout_s
+        with self.hub.listening(WAKE_MAILBOX, str(query.mailbox_id)) as event:
+            while True:
+                found = await self._look(caller, query, seen)
+                left = deadline - time.monotonic()
+                if found is not None:
+                    return Response(item(found), status_code=200)
+                if left <= 0:
+                    return Response(None, status_code=204)
+                await woken(event, min(left, _LOOK_AGAIN_S))
+
+    async def _question(
+        self,
+        caller: Caller,
+        mailbox_id: MailboxId,
+        since: str | None,
+        has: str,
+        sender: str | None,
+        subject: str | None,
+    ) -> tuple[Query, int]:
+        now = self.clock.now()
+        moment, last = _since(since)
+        query = Query(
+            tenant_id=caller.tenant_id,
+            within=caller.mailbox_ids,
+            at=now,
+            retention=self.policy.retention,
+            mailbox_id=mailbox_id,
+            since=moment,
+            has=has,
+            sender=searchable(sender),
+            subject=searchable(subject),
+        )
+
+        async def start(tx: Tx) -> int:
+            await service.require_readable_mailbox(tx, caller, mailbox_id, now)
+            return await service.place_after(tx, caller.tenant_id, mailbox_id, last, moment)
+
+        return query, await self.db.read(start)
+
+    async def _look(self, caller: Caller, query: Query, seen: int) -> Record | None:
+        now = self.clock.now()
+        fresh = msgspec.structs.replace(query, at=now)
+
+        async def body(tx: Tx) -> Record | None:
+            found = await service.next_after(tx, fresh, seen)
+            if found is None and fresh.mailbox_id is not None:
+                lease = await service.require_readable_mailbox(tx, caller, fresh.mailbox_id, now)
+                if lease.status(now) in ENDED:
+                    raise LeaseEnded("The lease has ended, so no mail will come.", lease_status=lease.status(now))
+            return found
+
+        return await self.db.read(body)
+
+
+def _since(text: str | None) -> tuple[datetime | None, MessageId | None]:
+    """A time or a message id. Raises BadRequest."""
+    if text is None:
+        return None, None
+    if text.startswith(f"{MessageId.prefix}_"):
+        return None, known_id(MessageId, text)
+    try:
+        moment = msgspec.convert(text.replace(" ", "+"), datetime)
+    except msgspec.ValidationError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise BadRequest("since is neither a message id nor an RFC 3339 time with its offset.")
+    return moment, None

@@ -1,0 +1,1 @@
+"""Mail coming in: SMTP, MIME, sender authentication, codes and links, reading."""

@@ -1,0 +1,99 @@
+"""From what stands in a mail to the text in which codes are looked for: one alphabet, no old mail, no addresses."""
+
+import re
+import unicodedata
+from typing import Final
+
+TEXT_CAP: Final = 256_000
+"""Characters of one text that are read; the rest is cut."""
+SUBJECT_CAP: Final = 1_000
+
+
+def normalise(text: str) -> str:
+    """NFKC, dashes as "-", digits of all scripts as 0-9, signs that nobody sees removed. Total and linear."""
+    if text.isascii():
+        return text.replace("\r", "") if "\r" in text else text
+    # A full-width comma ends a clause; NFKC would make it one that could stand within a number.
+    text = unicodedata.normalize("NFKC", text.replace("，", "、")).translate(_SIGNS)
+    return _FOREIGN_DIGIT.sub(lambda m: str(unicodedata.digit(m[0], 0)), text)
+
+
+def blot(text: str) -> str:
+    """Links, mail addresses, hashes, IP addresses and colours overwritten with "~", so that all offsets stay."""
+    return _BLOT.sub(lambda m: "~" * len(m[0]), text)
+
+
+def without_quotes(text: str, subject: str) -> str:
+    """The text of a reply without what it quotes. A forwarded mail is no quote: it is what the mail is about."""
+    if _FORWARDED.search(text) or _FORWARD_SUBJECT.match(subject):
+        return _QUOTE_MARK.sub("", text)
+    if "\n>" in text or text.startswith(">"):
+        text = _QUOTED_LINE.sub("", text)
+    cut = _ATTRIBUTION.search(text) or _ORIGINAL.search(text) or _header_block(text)
+    return text[: cut.start()] if cut else text
+
+
+def is_forward(text: str) -> bool:
+    """Whether a quoted part begins as a forwarded mail does."""
+    return bool(_FORWARDED.search(text, 0, 400))
+
+
+def is_reply(subject: str) -> bool:
+    """Whether a subject says that the mail answers another."""
+    return bool(_REPLY_SUBJECT.match(subject))
+
+
+_UNSEEN: Final = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+    "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff\ufe0e\ufe0f\r"
+)
+_SIGNS: Final = str.maketrans(
+    {
+        **dict.fromkeys(_UNSEEN, ""),
+        **dict.fromkeys("\u2010\u2011\u2012\u2212\ufe63\uff0d", "-"),
+        **dict.fromkeys("\u0130", "I"),
+        **dict.fromkeys("\u2028\u2029\u0085", "\n"),
+    }
+)
+_FOREIGN_DIGIT: Final = re.compile(r"(?![0-9])\d")
+_BLOT: Final = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"'|]++"
+    r"|[^\s<>@\"'(),;:]{1,64}@[a-zA-Z0-9-]{1,63}(?:\.[a-zA-Z0-9-]{1,63})+"
+    r"|\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b"
+    r"|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"
+    r"|\b[0-9A-Za-z]{16,}+"
+    r"|\+[0-9][0-9 ().-]{6,18}[0-9]|\([0-9]{2,5}\) ?[0-9]{3,4}[ -][0-9]{3,4}\b"
+    r"|(?<![0-9A-Za-z])#[0-9a-fA-F]{3}(?:[0-9a-fA-F]{3})?\b|\b0x[0-9a-fA-F]+"
+    r"|\b[a-z0-9]{3}-[a-z0-9]{4}-[a-z0-9]{3}\b"
+)
+_QUOTE_MARK: Final = re.compile(r"^[ \t]?(?:>[ \t]?)+", re.M)
+_QUOTED_LINE: Final = re.compile(r"^[ \t]?>.*$", re.M)
+_FORWARDED: Final = re.compile(
+    r"-{2,}\s?(?:forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado|mensagem encaminhada"
+    r"|messaggio inoltrato|doorgestuurd bericht|пересылаемое сообщение|пересланное сообщение|转发|轉寄|転送)|begin forwarded message",
+    re.I,
+)
+_FORWARD_SUBJECT: Final = re.compile(r"\s*(?:fwd?|wg|tr|rv|enc|i|doorst|vs|转发|轉寄)\s?[:：]", re.I)
+_REPLY_SUBJECT: Final = re.compile(r"\s*(?:re|aw|antw|sv|odp|ynt|回复|回覆|返信|답장|отв)\s?(?:\[\d+\])?[:：]", re.I)
+_WROTE: Final = (
+    "wrote|schrieb|a écrit|escribió|escreveu|ha scritto|schreef|napisał\\(?a?\\)?|yazdı|skrev|kirjoitti|írta|napsal"
+    "|написал\\(?а?\\)?|пише|пишет|写道|寫道|のメール|님이 작성|đã viết|menulis|كتب|έγραψε|a scris"
+)
+_ATTRIBUTION: Final = re.compile(rf"^[^\n]{{5,200}}(?:\n[^\n]{{0,100}})?(?:{_WROTE})[^\n]{{0,60}}[:：][ \t]*$", re.M)
+_ORIGINAL: Final = re.compile(
+    r"^[ \t]*-{2,}\s?(?:original message|ursprüngliche nachricht|message d'origine|mensaje original|mensagem original"
+    r"|messaggio originale|oorspronkelijk bericht|исходное сообщение|原始邮件|原始郵件|원본 메시지)",
+    re.I | re.M,
+)
+_FROM_LINE: Final = re.compile(
+    r"^\*?(?:from|von|de|da|van|od|kimden|от|від|发件人|寄件者|差出人|보낸 사람)\*?\s?[:：][^\n]{1,200}\n"
+    r"(?:[^\n]{1,200}\n)?\*?(?:sent|date|gesendet|datum|envoyé|enviado|fecha|data|inviato|verzonden|wysłano|отправлено|дата|发送时间|寄件日期|送信日時|보낸 날짜)"
+    r"\*?\s?[:：]",
+    re.I | re.M,
+)
+
+
+def _header_block(text: str) -> re.Match[str] | None:
+    """The header lines that Outlook puts above the mail it quotes; at the very top they are the mail's own."""
+    found = _FROM_LINE.search(text)
+    return found if found and text[: found.start()].strip() else None

@@ -1,0 +1,168 @@
+"""SQL of reading: lists, search, one message, raw bytes, labels. Every statement is scoped by tenant first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from asyncpg import Record
+from sqlalchemy import Select, func, literal_column, or_, select
+
+from leasebox.infra.db import Tx
+from leasebox.leases.tables import leases
+from leasebox.mail.model import Query
+from leasebox.mail.tables import messages
+from leasebox.values.ids import MailboxId, MessageId, TenantId
+
+_SHOWN = (
+    messages.c.id,
+    messages.c.mailbox_id,
+    messages.c.lease_id,
+    messages.c.thread_id,
+    messages.c.direction,
+    messages.c.received_at,
+    messages.c.size_bytes,
+    messages.c.parsed_status,
+    messages.c.sender,
+    messages.c.sender_name,
+    messages.c.sender_domain,
+    messages.c.recipients,
+    messages.c.subject,
+    messages.c.preview,
+    messages.c.otp_code,
+    messages.c.verification_link,
+    messages.c.has_attachments,
+    messages.c.labels,
+    messages.c.auth,
+)
+_LEASE = (leases.c.state, leases.c.frozen_at, leases.c.expires_at)
+
+
+async def listed(tx: Tx, query: Query, below: object, limit: int) -> list[Record]:
+    """Readable messages, newest first."""
+    statement = _readable(select(*_SHOWN), query).order_by(messages.c.id.desc()).limit(limit)
+    if below is not None:
+        statement = statement.where(messages.c.id < below)
+    return await tx.select(statement)
+
+
+async def next_after(tx: Tx, query: Query, seq: int) -> Record | None:
+    """The first readable message that became visible after place `seq` of its mailbox."""
+    statement = _readable(select(*_SHOWN), query).where(messages.c.seq > seq).order_by(messages.c.seq).limit(1)
+    rows = await tx.select(statement)
+    return rows[0] if rows else None
+
+
+_SEQ_OF = "SELECT seq FROM messages WHERE tenant_id = $1 AND mailbox_id = $2 AND id = $3"
+_SEQ_NOW = "SELECT next_seq - 1 FROM mailboxes WHERE tenant_id = $1 AND id = $2"
+
+
+async def seq_of(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId, message_id: MessageId) -> int | None:
+    """A message's place in its mailbox's order of visibility; None when it is gone."""
+    seq: int | None = await tx.value(_SEQ_OF, tenant_id, mailbox_id, message_id)
+    return seq
+
+
+async def seq_now(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -> int:
+    """The place of the mailbox's latest message."""
+    return int(await tx.value(_SEQ_NOW, tenant_id, mailbox_id) or 0)
+
+
+_COLUMNS = ", ".join(f"m.{column.name}" for column in _SHOWN)
+_ONE = f"""
+SELECT {_COLUMNS}, l.state, l.frozen_at, l.expires_at, b.headers, b.cc, b.reply_to, b.body_text, b.body_html,
+       b.attachments, b.extraction, b.defects, w.mail_from AS envelope_sender
+FROM messages m JOIN leases l ON l.id = m.lease_id JOIN mail_bodies b ON b.mail_id = m.mail_id
+JOIN mails w ON w.id = m.mail_id
+WHERE m.tenant_id = $1 AND m.id = $2
+"""
+_HEAD = f"""
+SELECT {_COLUMNS}, l.state, l.frozen_at, l.expires_at FROM messages m JOIN leases l ON l.id = m.lease_id
+WHERE m.tenant_id = $1 AND m.id = $2
+"""
+_RAW = """
+SELECT w.trace, w.content FROM messages m JOIN mails w ON w.id = m.mail_id WHERE m.tenant_id = $1 AND m.id = $2
+"""
+_LABEL = """
+UPDATE messages SET labels = (
+    SELECT coalesce(array_agg(DISTINCT label ORDER BY label), '{}')
+    FROM unnest(labels || $3::text[]) AS label WHERE NOT label = ANY ($4::text[])
+) WHERE tenant_id = $1 AND id = $2 RETURNING labels
+"""
+
+
+async def one(tx: Tx, tenant_id: TenantId, message_id: MessageId) -> Record | None:
+    """A message with its body and its lease's state."""
+    return await tx.one(_ONE, tenant_id, message_id)
+
+
+async def head(tx: Tx, tenant_id: TenantId, message_id: MessageId) -> Record | None:
+    """A message without its body, with its lease's state."""
+    return await tx.one(_HEAD, tenant_id, message_id)
+
+
+async def raw(tx: Tx, tenant_id: TenantId, message_id: MessageId) -> bytes | None:
+    """The bytes as received, after our trace fields."""
+    row = await tx.one(_RAW, tenant_id, message_id)
+    return None if row is None else row["trace"] + row["content"]
+
+
+async def label(
+    tx: Tx, tenant_id: TenantId, message_id: MessageId, added: Sequence[str], removed: Sequence[str]
+) -> list[str] | None:
+    """Add labels, then take others away; the labels that stand now."""
+    labels: list[str] | None = await tx.value(_LABEL, tenant_id, message_id, added, removed)
+    return labels
+
+
+def _readable(statement: Select[Any], query: Query) -> Select[Any]:
+    """Only what the caller may see now: its tenant's, within its mailboxes, under a lease that lets it read."""
+    live = leases.c.expires_at > query.at
+    statement = (
+        statement.join(leases, leases.c.id == messages.c.lease_id)
+        .where(messages.c.tenant_id == query.tenant_id)
+        .where(leases.c.frozen_at.is_(None))
+        .where(leases.c.expires_at > query.at - query.retention)
+        .where(or_(leases.c.state != "paused", ~live))
+    )
+    if query.within is not None:
+        statement = statement.where(messages.c.mailbox_id.in_(list(query.within)))
+    for column, value in (
+        (messages.c.mailbox_id, query.mailbox_id),
+        (messages.c.thread_id, query.thread_id),
+        (messages.c.direction, query.direction),
+    ):
+        if value is not None:
+            statement = statement.where(column == value)
+    return _narrowed(statement, query)
+
+
+def _narrowed(statement: Select[Any], query: Query) -> Select[Any]:
+    if query.since is not None:
+        statement = statement.where(messages.c.received_at >= query.since)
+    if query.until is not None:
+        statement = statement.where(messages.c.received_at < query.until)
+    if query.label is not None:
+        statement = statement.where(messages.c.labels.any(query.label))
+    if query.text is not None:
+        statement = statement.where(
+            messages.c.search.op("@@")(func.websearch_to_tsquery(literal_column("'simple'"), query.text))
+        )
+    if query.sender is not None:
+        statement = statement.where(_sent_by(query.sender.lower()))
+    if query.subject is not None:
+        statement = statement.where(func.strpos(func.lower(messages.c.subject), query.subject.lower()) > 0)
+    if query.has == "otp":
+        statement = statement.where(messages.c.otp_code.is_not(None))
+    if query.has == "link":
+        statement = statement.where(messages.c.verification_link.is_not(None))
+    return statement
+
+
+def _sent_by(sender: str) -> Any:
+    """A whole address, or a domain with everything under it."""
+    if "@" in sender.lstrip("@"):
+        return func.lower(messages.c.sender) == sender
+    domain = sender.lstrip("@")
+    return or_(
+        messages.c.sender_domain == domain,
+        func.right(messages.c.sender_domain, len(domain) + 1) == "." + domain,
+    )

@@ -1,0 +1,183 @@
+"""Verbs of mail coming in: turn a stored mail into messages; read, label and delete them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from asyncpg import Record
+
+from leasebox.audit.service import record
+from leasebox.identity.model import Caller
+from leasebox.infra.db import Tx
+from leasebox.infra.facts_log import Fact, append
+from leasebox.leases import service as leases
+from leasebox.leases.model import Lease, LeasePolicy
+from leasebox.mail import reading_store, store
+from leasebox.mail.errors import MessageGone
+from leasebox.mail.mime import ParsedMail
+from leasebox.mail.model import WAKE_MAILBOX, FreshMessage, PendingMail, Query, Recipient
+from leasebox.mail.otp import Extraction
+from leasebox.values.errors import NotFound
+from leasebox.values.facts import MESSAGE_RECEIVED, OTP_EXTRACTED
+from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId, ThreadId
+
+CHECKING = {"spf": "pending", "dkim": "pending", "dmarc": "pending"}
+
+
+def fresh_message(mail: ParsedMail, extraction: Extraction, auth: dict[str, str]) -> FreshMessage:
+    """What is stored of a parsed mail. Pure."""
+    found = extraction.otp_code is not None or extraction.verification_link is not None
+    related = dict.fromkeys([*reversed(mail.references), *([mail.in_reply_to] if mail.in_reply_to else [])])
+    return FreshMessage(
+        parsed_status="failed" if mail.outcome == "failed" else "parsed" if found else "none",
+        header_message_id=mail.message_id,
+        related=tuple(related),
+        sender=mail.sender,
+        sender_name=mail.sender_name,
+        sender_domain=mail.sender_domain.lower(),
+        recipients=_addresses(mail.to),
+        cc=_addresses(mail.cc),
+        reply_to=_addresses(mail.reply_to),
+        subject=mail.subject,
+        preview=mail.preview,
+        text=mail.text,
+        html=mail.html,
+        headers=[{"name": name, "value": value} for name, value in mail.headers],
+        attachments=[msgspec.structs.asdict(each) for each in mail.attachments],
+        extraction=msgspec.to_builtins(extraction),
+        otp_code=extraction.otp_code,
+        verification_link=extraction.verification_link,
+        auth=auth,
+        defects=mail.defects,
+    )
+
+
+async def publish(tx: Tx, mail: PendingMail, fresh: FreshMessage, at: datetime) -> bool:
+    """Make the messages of a parsed mail visible together with their facts. False: another parser was quicker.
+
+    A lease whose mail was erased meanwhile gets nothing; a mail that nobody gets is forgotten.
+    """
+    if not await store.finish_mail(tx, mail.mail_id):
+        return False
+    alive = await store.lock_unerased(tx, [to.lease_id for to in mail.recipients])
+    recipients = sorted((to for to in mail.recipients if to.lease_id in alive), key=lambda to: to.mailbox_id)
+    if not recipients:
+        await store.drop_orphans(tx, [mail.mail_id])
+        return True
+    await store.insert_body(tx, mail.mail_id, fresh)
+    for to in recipients:
+        thread_id = await store.find_thread(tx, to.lease_id, fresh.related) or ThreadId.new(mail.received_at)
+        seq = await store.next_seq(tx, to.mailbox_id)
+        await store.insert_message(tx, mail, to, seq, thread_id, fresh)
+        tx.wake(WAKE_MAILBOX, str(to.mailbox_id))
+    await append(tx, [fact for to in recipients for fact in _facts(to, fresh, at)])
+    return True
+
+
+async def listed(tx: Tx, query: Query, below: object, limit: int) -> list[Record]:
+    """Readable messages, newest first."""
+    return await reading_store.listed(tx, query, below, limit)
+
+
+async def next_after(tx: Tx, query: Query, seq: int) -> Record | None:
+    """The first message that fits and became visible after place `seq` of its mailbox."""
+    return await reading_store.next_after(tx, query, seq)
+
+
+async def place_after(
+    tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId, last: MessageId | None, since: datetime | None
+) -> int:
+    """Where a reader stands in a mailbox's order of visibility: behind `last`, at the beginning for a time, else at the
+    end. A message that was deleted since has lost its place, so its reader begins anew rather than miss one."""
+    if last is not None:
+        return await reading_store.seq_of(tx, tenant_id, mailbox_id, last) or 0
+    return 0 if since is not None else await reading_store.seq_now(tx, tenant_id, mailbox_id)
+
+
+async def require_readable_mailbox(tx: Tx, caller: Caller, mailbox_id: MailboxId, at: datetime) -> Lease:
+    """The mailbox's latest lease. Raises NotFound, MailboxPaused, MailboxFrozen; an ended lease may still be read."""
+    lease = (await leases.get_mailbox(tx, caller, mailbox_id)).lease
+    if lease.status(at) in ("paused", "frozen"):
+        lease.require_active(at)
+    return lease
+
+
+async def get(tx: Tx, caller: Caller, message_id: MessageId, policy: LeasePolicy, at: datetime) -> Record:
+    """One message with its body. Raises NotFound (also once its retention is over), MailboxPaused, MailboxFrozen."""
+    return _require_readable(await reading_store.one(tx, caller.tenant_id, message_id), caller, policy, at)
+
+
+async def get_raw(tx: Tx, caller: Caller, message_id: MessageId, policy: LeasePolicy, at: datetime) -> bytes:
+    """The bytes of a message as received, after our own trace fields. Raises as `get` does."""
+    _require_readable(await reading_store.head(tx, caller.tenant_id, message_id), caller, policy, at)
+    raw = await reading_store.raw(tx, caller.tenant_id, message_id)
+    if raw is None:
+        raise MessageGone("No such message.")
+    return raw
+
+
+async def relabel(
+    tx: Tx,
+    caller: Caller,
+    message_id: MessageId,
+    added: Sequence[str],
+    removed: Sequence[str],
+    policy: LeasePolicy,
+    at: datetime,
+) -> list[str]:
+    """Add and remove labels; the labels that stand then. Raises as `get` does."""
+    _require_readable(await reading_store.head(tx, caller.tenant_id, message_id), caller, policy, at)
+    labels = await reading_store.label(tx, caller.tenant_id, message_id, added, removed)
+    if labels is None:
+        raise MessageGone("No such message.")
+    return labels
+
+
+async def delete(
+    tx: Tx, caller: Caller, message_id: MessageId, policy: LeasePolicy, at: datetime, request_id: str
+) -> None:
+    """Erase one message and free its room in the lease's quota. Raises as `get` does."""
+    _require_readable(await reading_store.head(tx, caller.tenant_id, message_id), caller, policy, at)
+    row = await store.erase_one(tx, caller.tenant_id, message_id)
+    if row is None:
+        raise MessageGone("No such message.")
+    await leases.give_back(tx, LeaseId.of(row["lease_id"]), row["size_bytes"])
+    await record(tx, caller.act(at, request_id, "message.delete", str(message_id)))
+
+
+async def erase_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -> int:
+    """Erase all mail of a mailbox; how many messages."""
+    return await store.erase_of_mailbox(tx, tenant_id, mailbox_id)
+
+
+async def erase_of_leases(tx: Tx, lease_ids: Sequence[LeaseId]) -> int:
+    """Erase all mail of leases; how many messages."""
+    return await store.erase_of_leases(tx, lease_ids)
+
+
+def _require_readable(row: Record | None, caller: Caller, policy: LeasePolicy, at: datetime) -> Record:
+    if row is None or row["expires_at"] <= at - policy.retention:
+        raise NotFound("No such message.")
+    caller.reach(MailboxId.of(row["mailbox_id"]))
+    refusal = leases.reading_refusal(row["state"], row["frozen_at"], row["expires_at"], at)
+    if refusal is not None:
+        raise refusal
+    return row
+
+
+def _facts(to: Recipient, fresh: FreshMessage, at: datetime) -> list[Fact]:
+    payload: dict[str, Any] = {
+        "message_id": str(to.message_id),
+        "mailbox_id": str(to.mailbox_id),
+        "lease_id": str(to.lease_id),
+        "parsed_status": fresh.parsed_status,
+    }
+    facts = [Fact(to.tenant_id, to.mailbox_id, to.lease_id, MESSAGE_RECEIVED, payload, at)]
+    if fresh.otp_code is not None or fresh.verification_link is not None:
+        facts.append(Fact(to.tenant_id, to.mailbox_id, to.lease_id, OTP_EXTRACTED, payload, at))
+    return facts
+
+
+def _addresses(found: Sequence[Any]) -> list[dict[str, str]]:
+    return [{"name": each.name, "address": each.address} for each in found]

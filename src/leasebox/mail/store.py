@@ -1,0 +1,207 @@
+"""SQL of receiving: storing mails in groups, claiming them for parsing, making messages, erasing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from asyncpg import Record
+
+from leasebox.infra.db import Tx
+from leasebox.mail.model import CLAIM_TTL, FreshMessage, PendingMail, Recipient
+from leasebox.mail.smtp_intake import IncomingMail
+from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId, ThreadId
+
+_INSERT_MAILS = """
+INSERT INTO mails (id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, state, tries)
+SELECT id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, 'pending', 0
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
+            $9::jsonb[])
+    AS t(id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for)
+"""
+_CLAIM = """
+WITH next AS (
+    SELECT id FROM mails WHERE state = 'pending' AND (claimed_until IS NULL OR claimed_until < $1)
+    ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
+)
+UPDATE mails SET claim = $2, claimed_until = $1 + $4::interval, tries = tries + 1 FROM next WHERE mails.id = next.id
+RETURNING mails.id, received_at, mail_from, helo, client_address, trace, content, accepted_for, tries
+"""
+_FINISH = """
+UPDATE mails SET state = 'done', claim = NULL, claimed_until = NULL WHERE id = $1 AND state = 'pending'
+"""
+_UNERASED = "SELECT id FROM leases WHERE id = ANY ($1) AND purged_at IS NULL ORDER BY id FOR SHARE"
+_NEXT_SEQ = "UPDATE mailboxes SET next_seq = next_seq + 1 WHERE id = $1 RETURNING next_seq - 1"
+_THREAD = """
+SELECT thread_id FROM messages WHERE lease_id = $1 AND header_message_id = ANY ($2) ORDER BY id DESC LIMIT 1
+"""
+# Words of the subject and sender weigh more than those of the text; 'simple' keeps every language's words as they are.
+_INSERT_MESSAGE = """
+INSERT INTO messages (id, tenant_id, mailbox_id, lease_id, mail_id, uid, seq, direction, received_at, size_bytes,
+    parsed_status, thread_id, header_message_id, sender, sender_name, sender_domain, recipients, subject, preview,
+    otp_code, verification_link, has_attachments, labels, auth, search)
+VALUES ($1, $2, $3, $4, $5, $6, $7, 'inbound', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+    ARRAY['received', 'unread'], $22,
+    setweight(to_tsvector('simple', $17), 'A') || setweight(to_tsvector('simple', $13 || ' ' || $14), 'B')
+        || to_tsvector('simple', $23))
+"""
+_INSERT_BODY = """
+INSERT INTO mail_bodies (mail_id, headers, cc, reply_to, body_text, body_html, attachments, extraction, defects)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+_SET_AUTH = "UPDATE messages SET auth = $2 WHERE mail_id = $1"
+_SEARCHED_CHARS = 50_000
+
+
+async def insert_mails(tx: Tx, batch: Sequence[tuple[IncomingMail, MessageId, tuple[Recipient, ...]]]) -> None:
+    """Store mails with one statement."""
+    mails = [mail for mail, _, _ in batch]
+    await tx.run(
+        _INSERT_MAILS,
+        [mail_id for _, mail_id, _ in batch],
+        [mail.received_at for mail in mails],
+        [mail.envelope.mail_from for mail in mails],
+        [mail.envelope.helo for mail in mails],
+        [mail.envelope.client_ip for mail in mails],
+        [mail.envelope.protocol for mail in mails],
+        [mail.trace for mail in mails],
+        [mail.content for mail in mails],
+        [recipients for _, _, recipients in batch],
+    )
+
+
+async def claim_mails(tx: Tx, at: datetime, limit: int) -> list[PendingMail]:
+    """Take up to `limit` mails that nobody parses; they are ours until `CLAIM_TTL` from now."""
+    return [_pending(row) for row in await tx.all(_CLAIM, at, uuid4(), limit, CLAIM_TTL)]
+
+
+async def finish_mail(tx: Tx, mail_id: MessageId) -> int:
+    """Mark a mail parsed; 0 when somebody else was quicker."""
+    return await tx.run(_FINISH, mail_id)
+
+
+async def lock_unerased(tx: Tx, lease_ids: Sequence[LeaseId]) -> set[LeaseId]:
+    """Those of the leases whose mail has not been erased; erasing waits for us."""
+    return {LeaseId.of(row["id"]) for row in await tx.all(_UNERASED, sorted(lease_ids))}
+
+
+async def next_seq(tx: Tx, mailbox_id: MailboxId) -> int:
+    """The next place in the mailbox's order of visibility; its row stays locked until we commit."""
+    return int(await tx.value(_NEXT_SEQ, mailbox_id))
+
+
+async def find_thread(tx: Tx, lease_id: LeaseId, related: Sequence[str]) -> ThreadId | None:
+    """The thread of the newest message that this one refers to (RFC 5322 §3.6.4)."""
+    if not related:
+        return None
+    found: UUID | None = await tx.value(_THREAD, lease_id, related)
+    return None if found is None else ThreadId.of(found)
+
+
+async def insert_message(
+    tx: Tx, mail: PendingMail, to: Recipient, seq: int, thread_id: ThreadId, fresh: FreshMessage
+) -> None:
+    await tx.run(
+        _INSERT_MESSAGE,
+        to.message_id,
+        to.tenant_id,
+        to.mailbox_id,
+        to.lease_id,
+        mail.mail_id,
+        to.uid,
+        seq,
+        mail.received_at,
+        len(mail.raw),
+        fresh.parsed_status,
+        thread_id,
+        fresh.header_message_id,
+        fresh.sender,
+        fresh.sender_name,
+        fresh.sender_domain,
+        fresh.recipients,
+        fresh.subject,
+        fresh.preview,
+        fresh.otp_code,
+        fresh.verification_link,
+        bool(fresh.attachments),
+        fresh.auth,
+        fresh.text[:_SEARCHED_CHARS],
+    )
+
+
+async def insert_body(tx: Tx, mail_id: MessageId, fresh: FreshMessage) -> None:
+    await tx.run(
+        _INSERT_BODY,
+        mail_id,
+        fresh.headers,
+        fresh.cc,
+        fresh.reply_to,
+        fresh.text,
+        fresh.html,
+        fresh.attachments,
+        fresh.extraction,
+        list(fresh.defects),
+    )
+
+
+async def set_auth(tx: Tx, mail_id: MessageId, auth: dict[str, str]) -> None:
+    await tx.run(_SET_AUTH, mail_id, auth)
+
+
+_ERASE_OF_LEASES = "DELETE FROM messages WHERE lease_id = ANY ($1) RETURNING mail_id"
+_ERASE_OF_MAILBOX = "DELETE FROM messages WHERE tenant_id = $1 AND mailbox_id = $2 RETURNING mail_id"
+_ERASE_ONE = "DELETE FROM messages WHERE tenant_id = $1 AND id = $2 RETURNING mail_id, lease_id, size_bytes"
+_DROP_ORPHANS = """
+DELETE FROM mails WHERE id = ANY ($1) AND state = 'done' AND NOT EXISTS (
+    SELECT FROM messages WHERE mail_id = mails.id)
+"""
+
+
+async def erase_of_leases(tx: Tx, lease_ids: Sequence[LeaseId]) -> int:
+    """Delete all messages of leases, and what mails nobody has any more; how many messages that were."""
+    rows = await tx.all(_ERASE_OF_LEASES, lease_ids)
+    await drop_orphans(tx, [row["mail_id"] for row in rows])
+    return len(rows)
+
+
+async def erase_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -> int:
+    """Delete all messages of a mailbox; how many."""
+    rows = await tx.all(_ERASE_OF_MAILBOX, tenant_id, mailbox_id)
+    await drop_orphans(tx, [row["mail_id"] for row in rows])
+    return len(rows)
+
+
+async def erase_one(tx: Tx, tenant_id: TenantId, message_id: MessageId) -> Record | None:
+    row = await tx.one(_ERASE_ONE, tenant_id, message_id)
+    if row is not None:
+        await drop_orphans(tx, [row["mail_id"]])
+    return row
+
+
+async def drop_orphans(tx: Tx, mail_ids: Sequence[UUID]) -> None:
+    """Forget the raw form of mails that no message stands for any more."""
+    await tx.run(_DROP_ORPHANS, mail_ids)
+
+
+def _pending(row: Any) -> PendingMail:
+    return PendingMail(
+        MessageId.of(row["id"]),
+        row["received_at"],
+        row["mail_from"],
+        row["helo"],
+        row["client_address"],
+        row["trace"] + row["content"],
+        tuple(_recipient(each) for each in row["accepted_for"]),
+        row["tries"],
+    )
+
+
+def _recipient(each: dict[str, Any]) -> Recipient:
+    return Recipient(
+        MessageId(each["message_id"]),
+        LeaseId(each["lease_id"]),
+        MailboxId(each["mailbox_id"]),
+        TenantId(each["tenant_id"]),
+        each["uid"],
+    )

@@ -1,0 +1,98 @@
+"""Tables of mail coming in.
+
+A mail is stored once, as received; `accepted_for` names the leases it was accepted for. The parser makes a message for
+each of them, complete, so every message there is is visible. `seq` numbers a mailbox's messages in the order of commits.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR, UUID
+
+from leasebox.infra.db import metadata
+
+mails = Table(
+    "mails",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("mail_from", Text, nullable=False),
+    Column("helo", Text, nullable=False),
+    Column("client_address", Text, nullable=False),
+    Column("protocol", Text, nullable=False),
+    Column("trace", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    # [{message_id, lease_id, mailbox_id, tenant_id, uid}], decided when the mail was accepted.
+    Column("accepted_for", JSONB, nullable=False),
+    # pending → done; a parser holds a pending one until `claimed_until`, so that its death only delays the mail.
+    Column("state", Text, nullable=False),
+    Column("claim", UUID),
+    Column("claimed_until", DateTime(timezone=True)),
+    Column("tries", SmallInteger, nullable=False),
+    CheckConstraint("state IN ('pending', 'done')", name="state"),
+    Index("mails_pending_idx", "id", postgresql_where="state = 'pending'"),
+)
+
+mail_bodies = Table(
+    "mail_bodies",
+    metadata,
+    Column("mail_id", UUID, ForeignKey("mails.id", ondelete="CASCADE"), primary_key=True),
+    Column("headers", JSONB, nullable=False),
+    Column("cc", JSONB, nullable=False),
+    Column("reply_to", JSONB, nullable=False),
+    Column("body_text", Text, nullable=False),
+    Column("body_html", Text),
+    Column("attachments", JSONB, nullable=False),
+    Column("extraction", JSONB, nullable=False),
+    Column("defects", ARRAY(Text), nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("tenant_id", UUID, nullable=False),
+    Column("mailbox_id", UUID, nullable=False),
+    Column("lease_id", UUID, ForeignKey("leases.id"), nullable=False),
+    Column("mail_id", UUID, ForeignKey("mails.id"), nullable=False),
+    Column("uid", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("parsed_status", Text, nullable=False),
+    Column("thread_id", UUID, nullable=False),
+    Column("header_message_id", Text),
+    Column("sender", Text, nullable=False),
+    Column("sender_name", Text, nullable=False),
+    Column("sender_domain", Text, nullable=False),
+    Column("recipients", JSONB, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("preview", Text, nullable=False),
+    Column("otp_code", Text),
+    Column("verification_link", Text),
+    Column("has_attachments", Boolean, nullable=False),
+    Column("labels", ARRAY(Text), nullable=False),
+    Column("auth", JSONB, nullable=False),
+    Column("search", TSVECTOR, nullable=False),
+    CheckConstraint("parsed_status IN ('parsed', 'none', 'failed')", name="parsed_status"),
+    CheckConstraint("direction IN ('inbound', 'outbound')", name="direction"),
+    Index(None, "tenant_id", "id"),
+    Index(None, "mailbox_id", "id"),
+    Index(None, "mail_id"),
+    Index(None, "lease_id", "header_message_id"),
+    Index("messages_mailbox_id_seq_key", "mailbox_id", "seq", unique=True),
+    Index("messages_search_idx", "search", postgresql_using="gin"),
+)

@@ -1,0 +1,1 @@
+"""Pure words that all slices share; imports nothing of ours."""

@@ -1,0 +1,4 @@
+"""The catalogue of public facts: what can happen, under which name."""
+
+MESSAGE_RECEIVED = "message.received"
+OTP_EXTRACTED = "otp.extracted"

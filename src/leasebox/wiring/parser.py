@@ -1,0 +1,41 @@
+"""The parser role: stored mails become messages here."""
+
+import asyncio
+from collections.abc import Callable
+
+from leasebox.config import Settings
+from leasebox.live.hub import Hub, running
+from leasebox.mail.dns_resolver import DnsResolver
+from leasebox.mail.jobs import Parser
+from leasebox.mail.model import WAKE_PARSER
+from leasebox.mail.parse_pool import ParsePool
+from leasebox.mail.sender_auth import CAP_S, SenderCheck
+from leasebox.wiring import process
+
+
+def run(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Parse mails until told to stop; then finish those that were claimed."""
+
+    async def main(stop: asyncio.Event) -> None:
+        async with process.backbone(settings, connections=8) as base, running(Hub(base.cache)) as hub:
+            pool = ParsePool()
+            judge = SenderCheck(_resolver(settings), wait_s=CAP_S)
+            parser = Parser(base.db, pool, judge, base.clock)
+            process.settle()
+            with hub.listening(WAKE_PARSER, "") as woken:
+                ready("")
+                await parser.run(woken, stop)
+            judge.close()
+            await pool.close()
+
+    process.run(main)
+
+
+def _resolver(settings: Settings) -> DnsResolver | None:
+    match settings.dns.mode:
+        case "off":
+            return None
+        case "system":
+            return DnsResolver()
+        case _:
+            return DnsResolver(nameservers=tuple(server.host for server in settings.dns.servers))

@@ -1,0 +1,58 @@
+"""What a payment proof costs in the HTTP process: `python -m tests.bench.bench_proof`."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from leasebox.billing.prices import Meter
+from leasebox.billing.proof import Claims, bound_to, sign, verify
+from leasebox.values.ids import TenantId
+from leasebox.values.keys import Purpose, ring
+from leasebox.values.money import Usdc
+from leasebox.values.paths import Route, normalize
+from leasebox.values.secret import Secret
+
+MOST_SIGN_AND_VERIFY_MICROSECONDS = 15.0
+_NOW = datetime(2026, 11, 20, 10, 2, 24, tzinfo=UTC)
+_ROUTE = Route("POST", "/v2/mailboxes/leases")
+_TENANT = TenantId.new(_NOW)
+_TURNS, _ROUNDS = 10_000, 5
+
+
+def rows() -> list[tuple[str, float, str]]:
+    """(what, CPU cost, unit); the best of five rounds of 10,000 turns."""
+    keys = ring(Secret("m" * 32), Secret("b" * 32), Purpose.PAYMENT_PROOF)
+    claims = _claims()
+    text = sign(claims, keys.current).reveal()
+    forged = text[:-2] + ("AA" if text[-2:] != "AA" else "BA")
+    sign_cost, verify_cost = _cost(lambda: sign(claims, keys.current)), _cost(lambda: verify(text, keys, _NOW))
+    unit = f"µs CPU (at most {MOST_SIGN_AND_VERIFY_MICROSECONDS:.0f})"
+    return [
+        ("proof: fresh claims with id", _cost(_claims), "µs CPU"),
+        ("proof: sign", sign_cost, "µs CPU"),
+        ("proof: verify", verify_cost, "µs CPU"),
+        ("proof: sign + verify", sign_cost + verify_cost, unit),
+        ("proof: refuse a forged mac", _cost(lambda: verify(forged, keys, _NOW)), "µs CPU"),
+        ("proof: bound_to", _cost(lambda: bound_to(claims, _TENANT, _ROUTE.method, _ROUTE.path)), "µs CPU"),
+        ("path: normalize", _cost(lambda: normalize("POST", b"/v2/mailboxes/leases")), "µs CPU"),
+    ]
+
+
+def _claims() -> Claims:
+    return Claims.issue(_TENANT, _ROUTE, meter=Meter.MAILBOX_LEASE, amount=Usdc(1_000), price_version=1, now=_NOW)
+
+
+def _cost(work: Callable[[], object]) -> float:
+    return min(_round(work) for _ in range(_ROUNDS))
+
+
+def _round(work: Callable[[], object]) -> float:
+    start = time.process_time_ns()
+    for _ in range(_TURNS):
+        work()
+    return (time.process_time_ns() - start) / _TURNS / 1_000
+
+
+if __name__ == "__main__":
+    for what, cost, unit in rows():
+        print(f"{what:32} {cost:8.2f} {unit}")
