@@ -15,7 +15,7 @@ from eth_account.messages import encode_defunct
 
 HOST = "box.example"
 URL = f"https://{HOST}"
-LEASE = {
+LEASE: dict[str, Any] = {
     "lease_id": "lse_01",
     "mailbox_id": "mbx_01",
     "account_id": "mbx_01",
@@ -30,7 +30,7 @@ LEASE = {
     "used_bytes": 0,
     "used_messages": 0,
 }
-MAIL = {
+MAIL: dict[str, Any] = {
     "message_id": "msg_01",
     "mailbox_id": "mbx_01",
     "lease_id": "lse_01",

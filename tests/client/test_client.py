@@ -7,7 +7,7 @@ import httpx
 import pytest
 from eth_account import Account
 
-from leasebox.client import ApiError, Client, NoAgent, Patience, Unreachable, UnsafeChallenge
+from leasebox.client import ApiError, Client, NoAgent, Unreachable, UnsafeChallenge
 from tests.client.fake_server import MAIL, URL, Answer, FakeServer, problem
 
 WAIT = ("GET", "/v2/messages/wait")
@@ -189,8 +189,7 @@ def test_wait_survives_a_restart_and_misses_nothing(server: FakeServer, box: Cli
 
 def test_wait_tells_of_a_server_that_stays_away(server: FakeServer) -> None:
     server.script[WAIT] = [httpx.ConnectError("refused")] * 10_000
-    patience = Patience(tries=1)
-    box = Client(URL, server.issue(), http=server.http(), sleep=lambda _: None, patience=patience)
+    box = Client(URL, server.issue(), http=server.http(), sleep=lambda _: None)
     with pytest.raises(Unreachable):
         box.wait("mbx_01", timeout_s=0.05)
 
@@ -200,6 +199,14 @@ def test_wait_goes_on_after_the_mail_it_gave(server: FakeServer, box: Client) ->
         box.wait("mbx_01", since=since)
     asked = [call.url.params["since"] for call in server.calls]
     assert asked == ["1970-01-01T00:00:00Z", "msg_01", "msg_00", "2026-11-20T00:00:00Z"]
+
+
+def test_wait_bears_a_limit_for_as_long_as_it_was_told(server: FakeServer) -> None:
+    slept: list[float] = []
+    box = Client(URL, server.issue(), http=server.http(), sleep=slept.append)
+    server.script[WAIT] = [problem(429, "rate_limited", retry_after=7), problem(503, "unavailable")]
+    assert box.wait("mbx_01", timeout_s=60) is not None
+    assert slept == [7, 1.0]
 
 
 def test_wait_tells_refusals_at_once(server: FakeServer, box: Client) -> None:

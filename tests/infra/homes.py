@@ -1,5 +1,6 @@
 """What the tests of engines and processes share: waiting, looking at processes, other users."""
 
+import asyncio
 import os
 import shutil
 import sys
@@ -24,6 +25,15 @@ def eventually(true: Callable[[], object], within_s: float = 15) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+async def soon(true: Callable[[], object], within_s: float = 15) -> None:
+    """The same inside a running loop; raises TimeoutError when it does not come true."""
+    for _ in range(round(within_s / 0.01)):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
 
 
 def alive(pid: int) -> bool:

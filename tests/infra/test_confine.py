@@ -100,7 +100,11 @@ def test_a_tree_is_handed_over_but_not_what_it_links_to(tmp_path: Path) -> None:
     assert other.stat().st_uid == 0
 
 
-def test_flush_takes_a_directory_and_nothing_else(tmp_path: Path) -> None:
-    confine.flush(tmp_path)
+def test_flush_reaches_every_file_and_says_which_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    (tmp_path / "file").touch()
+    confine.flush(tmp_path, tmp_path / "file")
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "file")]
     with pytest.raises(FileNotFoundError):
-        confine.flush(tmp_path / "absent")
+        confine.flush(tmp_path, tmp_path / "absent")

@@ -49,8 +49,10 @@ def pings(url: str | None) -> bool:
 @contextmanager
 def launcher_on(home: Path) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen([sys.executable, "-c", LAUNCHER, str(home)], stdout=subprocess.PIPE, text=True) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def first_line(process: "subprocess.Popen[str]") -> str:
@@ -224,7 +226,8 @@ def writes_until_killed(url: str, family: list[int]) -> int:
         writer.stdin.flush()
         seen = sum(writer.stdout.readline() == "INSERT 0 1\n" for _ in range(100))
         for pid in family:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         with suppress(BrokenPipeError):
             writer.stdin.close()
         return seen + writer.stdout.read().count("INSERT 0 1\n")

@@ -73,6 +73,17 @@ def test_a_binary_that_its_user_cannot_reach_is_copied(tmp_path: Path, monkeypat
     engines.stop()
 
 
+def test_the_systems_own_server_serves_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if embedded_valkey.installed() is None:
+        pytest.skip("a Valkey or Redis of the system is absent")
+    monkeypatch.setattr(embedded_valkey, "packaged", lambda: None)
+    engines = Engines(tmp_path / "home", wanted=("valkey",))
+    with Redis.from_url(engines.start().redis_url or "", decode_responses=True) as client:
+        assert client.set("a", "b")
+        assert client.getdel("a") == "b"
+    engines.stop()
+
+
 def test_no_binary_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded_valkey, "packaged", lambda: None)
     monkeypatch.setattr(embedded_valkey, "installed", lambda: None)

@@ -12,7 +12,7 @@ import pytest
 
 from leasebox.infra import supervisor
 from leasebox.infra.supervisor import DRAINED, FAILED, REFUSED, RoleSpec, Supervisor
-from tests.infra.homes import ROOT, alive, eventually, offspring
+from tests.infra.homes import ROOT, alive, eventually, offspring, soon
 
 # What every role here begins with: `ready(words)`, and a SIGTERM that ends it with status 0.
 COMMON = """
@@ -44,28 +44,37 @@ class Watch:
         lines, self.tended = self.tended, []
         return lines
 
-    async def until(self, true: str) -> None:
-        """Wait until the lines or the ready words hold `true`."""
+    async def __aenter__(self) -> "Watch":
+        self.running = asyncio.create_task(self.supervisor.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        while not self.running.done():
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait([self.running], timeout=0.2)
+
+    async def ready_once(self) -> None:
+        await soon(lambda: self.ready)
+
+    async def said(self, text: str) -> None:
+        await soon(lambda: text in f"{self.lines}")
+
+    async def status(self, *signals: signal.Signals) -> int:
+        """How it ends, after these signals."""
+        for number in signals:
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0.1)
         async with asyncio.timeout(20):
-            while true not in f"{self.ready} {self.lines}":
-                await asyncio.sleep(0.01)
-
-
-async def ended(running: "asyncio.Task[int]", *signals: signal.Signals) -> int:
-    for number in signals:
-        os.kill(os.getpid(), number)
-        await asyncio.sleep(0.1)
-    async with asyncio.timeout(20):
-        return await running
+            return await self.running
 
 
 async def test_ready_once_when_every_role_has_answered() -> None:
-    watch = Watch(role("http", STEADY), role("smtp", "time.sleep(0.2)\n" + STEADY), tend=["an engine fell"])
-    running = asyncio.create_task(watch.supervisor.run())
-    await watch.until("smtp=")
-    assert watch.ready == [{"http": "127.0.0.1:1", "smtp": "127.0.0.1:1"}]
-    pids = list(watch.supervisor.pids().values())
-    assert await ended(running, signal.SIGTERM) == DRAINED
+    slow = role("smtp", "time.sleep(0.2)\n" + STEADY)
+    async with Watch(role("http", STEADY), slow, tend=["an engine fell"]) as watch:
+        await watch.ready_once()
+        assert watch.ready == [{"http": "127.0.0.1:1", "smtp": "127.0.0.1:1"}]
+        pids = list(watch.supervisor.pids().values())
+        assert await watch.status(signal.SIGTERM) == DRAINED
     assert watch.lines == ["an engine fell"]
     assert len(pids) == 2
     assert not [pid for pid in pids if alive(pid)]
@@ -73,108 +82,98 @@ async def test_ready_once_when_every_role_has_answered() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_fallen_role_is_started_again(number: signal.Signals) -> None:
-    watch = Watch(role("http", STEADY), role("smtp", STEADY))
-    running = asyncio.create_task(watch.supervisor.run())
-    await watch.until("smtp=")
-    before = watch.supervisor.pids()
-    os.kill(before["http"], number)
-    await watch.until("starting it again in 0.1 s")
-    async with asyncio.timeout(10):
-        while watch.supervisor.pids().get("http", before["http"]) == before["http"]:
-            await asyncio.sleep(0.01)
-    assert watch.supervisor.pids()["smtp"] == before["smtp"]
-    assert len(watch.ready) == 1
-    assert await ended(running, signal.SIGTERM) == DRAINED
+    async with Watch(role("http", STEADY), role("smtp", STEADY)) as watch:
+        await watch.ready_once()
+        before = watch.supervisor.pids()
+        os.kill(before["http"], number)
+        await watch.said("starting it again in 0.1 s")
+        await soon(lambda: watch.supervisor.pids().get("http", before["http"]) != before["http"])
+        assert watch.supervisor.pids()["smtp"] == before["smtp"]
+        assert len(watch.ready) == 1
+        assert await watch.status(signal.SIGTERM) == DRAINED
 
 
 async def test_pauses_grow_between_falls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.1, 0.3))
-    watch = Watch(role("http", "ready('http=1')"))
-    running = asyncio.create_task(watch.supervisor.run())
-    async with asyncio.timeout(20):
-        while len(watch.lines) < 4:
-            await asyncio.sleep(0.01)
-    assert [line.split("again in ")[1] for line in watch.lines[:4]] == ["0.1 s", "0.2 s", "0.3 s", "0.3 s"]
-    assert await ended(running, signal.SIGTERM) == DRAINED
+    async with Watch(role("http", "ready('http=1')")) as watch:
+        await soon(lambda: len(watch.lines) >= 4)
+        assert [line.split("again in ")[1] for line in watch.lines[:4]] == ["0.1 s", "0.2 s", "0.3 s", "0.3 s"]
+        assert await watch.status(signal.SIGTERM) == DRAINED
 
 
 async def test_what_a_fallen_role_had_started_goes_too(tmp_path: Path) -> None:
     mark = tmp_path / "child"
     body = "child = subprocess.Popen(['sleep', '60'])\nopen(os.environ['MARK'], 'w').write(str(child.pid))\n" + STEADY
-    watch = Watch(role("http", body, MARK=str(mark)))
-    running = asyncio.create_task(watch.supervisor.run())
-    await watch.until("http=")
-    child = int(mark.read_text())
-    assert alive(child)
-    os.kill(watch.supervisor.pids()["http"], signal.SIGKILL)
-    await watch.until("ended by SIGKILL")
-    assert eventually(lambda: not alive(child))
-    assert await ended(running, signal.SIGTERM) == DRAINED
+    async with Watch(role("http", body, MARK=str(mark))) as watch:
+        await watch.ready_once()
+        child = int(mark.read_text())
+        assert alive(child)
+        os.kill(watch.supervisor.pids()["http"], signal.SIGKILL)
+        await watch.said("ended by SIGKILL")
+        assert eventually(lambda: not alive(child))
+        assert await watch.status(signal.SIGTERM) == DRAINED
 
 
 async def test_a_role_that_refuses_at_first_ends_everything_with_its_status() -> None:
-    watch = Watch(role("http", STEADY), role("smtp", "sys.exit(2)"))
-    assert await ended(asyncio.create_task(watch.supervisor.run())) == REFUSED
-    assert watch.ready == []
-    assert watch.supervisor.pids() == {}
+    async with Watch(role("http", STEADY), role("smtp", "sys.exit(2)")) as watch:
+        assert await watch.status() == REFUSED
+        assert watch.ready == []
+        assert watch.lines == []
+        assert watch.supervisor.pids() == {}
 
 
 async def test_a_role_that_never_starts_ends_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.01, 0.01))
-    watch = Watch(role("http", STEADY), role("smtp", "sys.exit(1)"))
-    assert await ended(asyncio.create_task(watch.supervisor.run())) == FAILED
-    assert watch.lines[-1] == "role smtp does not start: it ended 5 times, last with status 1"
+    async with Watch(role("http", STEADY), role("smtp", "sys.exit(1)")) as watch:
+        assert await watch.status() == FAILED
+        assert watch.lines[-1] == "role smtp does not start: it ended 5 times, last with status 1"
 
 
 async def test_a_program_that_is_not_there_ends_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.01, 0.01))
-    watch = Watch(RoleSpec("http", ["/nowhere/python"], {}))
-    assert await ended(asyncio.create_task(watch.supervisor.run())) == FAILED
-    assert "role http cannot be started" in watch.lines[0]
+    async with Watch(RoleSpec("http", ["/nowhere/python"], {})) as watch:
+        assert await watch.status() == FAILED
+        assert "role http cannot be started" in watch.lines[0]
 
 
-async def test_a_role_that_stays_silent_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("body", ["time.sleep(60)", "os.close(int(os.environ['LEASEBOX_READY_FD']))\ntime.sleep(60)"])
+async def test_a_role_that_stays_silent_is_started_again(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_READY_S", 0.2)
-    watch = Watch(role("http", "time.sleep(60)"))
-    running = asyncio.create_task(watch.supervisor.run())
-    await watch.until("ended by SIGKILL; starting it again")
-    assert "role http did not say within 0 s that it is ready" in watch.lines
-    assert await ended(running, signal.SIGTERM) == DRAINED
+    async with Watch(role("http", body)) as watch:
+        await watch.said("ended by SIGKILL; starting it again")
+        assert "role http did not say within 0 s that it is ready" in watch.lines
+        assert await watch.status(signal.SIGTERM) == DRAINED
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_waits_for_what_is_under_way(number: signal.Signals, tmp_path: Path) -> None:
     mark = tmp_path / "done"
     body = SLOW + "signal.signal(signal.SIGTERM, slowly)\n" + STEADY
-    watch = Watch(role("http", body, MARK=str(mark)))
-    running = asyncio.create_task(watch.supervisor.run())
-    await watch.until("http=")
-    assert await ended(running, number) == DRAINED
-    assert mark.exists()
+    async with Watch(role("http", body, MARK=str(mark))) as watch:
+        await watch.ready_once()
+        assert await watch.status(number) == DRAINED
+        assert mark.exists()
 
 
 async def test_a_role_that_does_not_drain_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_DRAIN_S", 0.3)
-    watch = Watch(role("http", STUBBORN))
-    running = asyncio.create_task(watch.supervisor.run())
-    await watch.until("{}")
-    assert await ended(running, signal.SIGTERM) == FAILED
-    assert watch.lines == ["role http did not drain in time and was killed"]
+    async with Watch(role("http", STUBBORN)) as watch:
+        await watch.ready_once()
+        assert await watch.status(signal.SIGTERM) == FAILED
+        assert watch.lines == ["role http did not drain in time and was killed"]
 
 
 async def test_a_second_signal_does_not_wait() -> None:
-    watch = Watch(role("http", STUBBORN))
-    running = asyncio.create_task(watch.supervisor.run())
-    await watch.until("{}")
-    assert await ended(running, signal.SIGINT, signal.SIGINT) == FAILED
+    async with Watch(role("http", STUBBORN)) as watch:
+        await watch.ready_once()
+        assert await watch.status(signal.SIGINT, signal.SIGINT) == FAILED
 
 
 async def test_a_signal_while_roles_still_start_ends_them() -> None:
-    watch = Watch(role("http", "time.sleep(60)"))
-    running = asyncio.create_task(watch.supervisor.run())
-    await asyncio.sleep(0)
-    assert await ended(running, signal.SIGTERM) == DRAINED
-    assert watch.ready == []
+    async with Watch(role("http", "time.sleep(60)")) as watch:
+        await asyncio.sleep(0)
+        assert await watch.status(signal.SIGTERM) == DRAINED
+        assert watch.ready == []
 
 
 async def test_a_fault_of_our_own_ends_the_roles_and_is_raised() -> None:
@@ -183,7 +182,7 @@ async def test_a_fault_of_our_own_ends_the_roles_and_is_raised() -> None:
 
     it = Supervisor([role("http", STEADY)], on_ready=fail, tell=print)
     with pytest.raises(RuntimeError, match="cannot announce"):
-        await ended(asyncio.create_task(it.run()))
+        await it.run()
     assert it.pids() == {}
 
 

@@ -101,9 +101,16 @@ def test_many_at_once_agree(tmp_path: Path) -> None:
     assert len(set(seen)) == 1
 
 
-def test_no_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="host name"):
-        ensure_certificate(tmp_path, [], CLOCK)
+@pytest.mark.parametrize("names", [[], ["not a name"], [""]])
+def test_what_names_no_host_is_refused(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"host name|domain"):
+        ensure_certificate(tmp_path, names, CLOCK)
+
+
+def test_an_international_name_stands_in_its_ascii_form(tmp_path: Path) -> None:
+    certificate = x509.load_pem_x509_certificate(_ensure(tmp_path, ["Bücher.example"]).certificate.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["xn--bcher-kva.example"]
 
 
 def test_a_name_longer_than_a_common_name_is_whole_in_the_alternatives(tmp_path: Path) -> None:

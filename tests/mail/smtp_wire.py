@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import uvloop
@@ -27,13 +27,16 @@ PATIENCE_S = 10.0
 
 
 def on_both_loops(test: Callable[[], Awaitable[None]]) -> Callable[[Any], None]:
-    """Run an async test on asyncio's own loop and on uvloop, which production uses; in a thread, to disturb no other."""
+    """Run an async test on asyncio's loop and on uvloop, as in production; in a thread of its own."""
 
     @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
     def run(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         async def bounded() -> None:
-            async with asyncio.timeout(60):
-                await test()
+            try:
+                async with asyncio.timeout(60):
+                    await test()
+            finally:
+                await Client.leave_all()
 
         def in_thread() -> None:
             with asyncio.Runner(loop_factory=make_loop) as runner:
@@ -60,6 +63,7 @@ async def serving(intake: MemoryIntake, **settings: Any) -> AsyncIterator[SmtpSe
     try:
         yield server
     finally:
+        await Client.leave_all()
         await server.close(grace_s=0.5)
     assert (server.connections, server.held_octets) == (0, 0)
 
@@ -67,13 +71,17 @@ async def serving(intake: MemoryIntake, **settings: Any) -> AsyncIterator[SmtpSe
 class Client:
     """The sender's side: says octets, hears replies."""
 
+    opened: ClassVar[list["Client"]] = []
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
     @classmethod
     async def open(cls, server: SmtpServer) -> "Client":
         """Connect; nothing is read yet."""
-        return cls(*await asyncio.open_connection(*server.addresses[0]))
+        client = cls(*await asyncio.open_connection(*server.addresses[0]))
+        cls.opened.append(client)
+        return client
 
     @classmethod
     async def greeted(cls, server: SmtpServer) -> "Client":
@@ -116,6 +124,14 @@ class Client:
         context = ssl.create_default_context(cafile=str(certificate().certificate))
         await self.writer.start_tls(context, server_hostname="127.0.0.1")
 
+    @classmethod
+    async def leave_all(cls) -> None:
+        """Close whatever is still open, so that no socket outlives its test."""
+        for client in cls.opened:
+            client.leave()
+        cls.opened.clear()
+        await asyncio.sleep(0.01)
+
     def leave(self) -> None:
         """Close without QUIT."""
         self.writer.transport.abort()
@@ -124,5 +140,5 @@ class Client:
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that must come true."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - what is watched belongs to the server, which has no event for it
+        while not condition():
             await asyncio.sleep(0.01)

@@ -33,6 +33,7 @@ from leasebox.values.addresses import Mailbox, MalformedAddress, canonical_domai
         ("a@[ipv6:2001:DB8:0::1]", "a@[IPv6:2001:db8::1]", "a@[IPv6:2001:db8::1]"),
         ("Müller@Bücher.example", "müller@xn--bcher-kva.example", "müller@xn--bcher-kva.example"),
         ("mu\u0308ller@x.example", "müller@x.example", "müller@x.example"),
+        ("H\u0331@x.example", "\u1e96@x.example", "\u1e96@x.example"),
         ("a@xn--BCHER-kva.example", "a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
         ("a@bücher。example", "a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
         ("a@straße.example", "a@xn--strae-oqa.example", "a@xn--strae-oqa.example"),

@@ -85,7 +85,7 @@ def _announce(settings: Settings, words: dict[str, str]) -> None:
         "Reference": f"{settings.public_url}/docs",
         "Mail to": f"*@{settings.mail_domain}, received at {words.get('smtp', settings.smtp)}",
         "Data in": str(settings.home),
-        "Try": f"LEASEBOX_URL={settings.public_url} leasebox login",
+        "Try": f"LEASEBOX_URL={settings.public_url} .venv/bin/leasebox login --generate",
     }
     click.echo(f"leasebox ready {addresses}")
     click.echo("\n".join(f"  {name:<12}{text}" for name, text in block.items()))

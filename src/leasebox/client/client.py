@@ -230,7 +230,7 @@ class Client:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0 or not _passes(fault):
                     raise
-                self._transport.sleep(min(_REST_S, left_s))
+                self._transport.sleep(min(_rest(fault), left_s))
                 continue
             if found is not None:
                 self._waited[mailbox_id] = found.message_id
@@ -243,6 +243,7 @@ class Client:
             method="GET",
             path="/v2/messages/wait",
             query={**query, "timeout_s": bound_s},
+            again="never",
             answer_within_s=bound_s + 15.0,
         )
         response = self._transport.send(call)
@@ -288,7 +289,13 @@ def _present(query: Mapping[str, str | int | None]) -> dict[str, str | int]:
 
 def _passes(fault: Unreachable | ApiError) -> bool:
     """Whether a server that is away or busy may be back soon."""
-    return isinstance(fault, Unreachable) or fault.status in {502, 503, 504}
+    return isinstance(fault, Unreachable) or fault.status in {429, 502, 503, 504}
+
+
+def _rest(fault: Unreachable | ApiError) -> float:
+    """Seconds before asking again: as the server wishes, else one."""
+    wish_s = fault.retry_after_s if isinstance(fault, ApiError) else None
+    return _REST_S if wish_s is None else max(_REST_S, wish_s)
 
 
 def _lease_path(lease_id: str, verb: str = "") -> str:

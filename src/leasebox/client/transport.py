@@ -32,7 +32,7 @@ class Patience(msgspec.Struct, frozen=True):
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request before it is sent. answer_within_s: seconds of silence that are borne.
 
-    credential `none` sends no token, and what is refused is not mended.
+    credential `none` sends no token, and what is refused is not mended. again `never`: the caller repeats by itself.
     """
 
     method: str
@@ -41,6 +41,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = {}
     credential: Literal["bearer", "none"] = "bearer"
+    again: Literal["if_safe", "never"] = "if_safe"
     answer_within_s: float = 30.0
 
 
@@ -91,11 +92,11 @@ class Transport:
                 if mended is not None:
                     call = mended
                     continue
-                if refusal.status not in _BUSY:
+                if refusal.status not in _BUSY or call.again == "never":
                     raise
                 self._pause(tried, refusal.retry_after_s, refusal)
             except Unreachable as fault:
-                if not _nothing_happened(call, fault):
+                if call.again == "never" or not _nothing_happened(call, fault):
                     raise
                 self._pause(tried, None, fault)
 

@@ -1,6 +1,6 @@
 """Refusals of identity."""
 
-from leasebox.values.errors import BadRequest, Conflict, Forbidden, Unauthorized, Unprocessable
+from leasebox.values.errors import BadRequest, Conflict, Forbidden, Unauthorized
 
 _AGAIN = (
     "Ask POST /v2/auth/siwe/challenge for a new message, sign exactly that text, and send both back within 5 minutes."
@@ -35,7 +35,3 @@ class LastWallet(Conflict):
 
 class BeyondMaker(Forbidden):
     fix = "Ask only for scopes, mailboxes and a time that the credential you use has itself."
-
-
-class UnknownScope(Unprocessable):
-    fix = "Use scopes named in the docs of POST /v2/api-keys."

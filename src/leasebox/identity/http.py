@@ -85,26 +85,32 @@ class Wallets(msgspec.Struct):
     next_cursor: str | None = None
 
 
-def caller_provider(
-    callers: Callers, cache: Cache, rate: Rate
-) -> Callable[[Request[Any, Any, Any]], Awaitable[Caller]]:
-    """The dependency `caller`: authenticates, checks the route's scope, takes from the tenant's rate bucket."""
-
-    async def provide_caller(request: Request[Any, Any, Any]) -> Caller:
-        caller = await authenticate(request, callers)
-        await limit(request, cache, "api", str(caller.tenant_id), rate)
-        return caller
-
-    return provide_caller
+Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], callers: Callers) -> Caller:
-    """The caller of a request, with the scope its route names. Raises Unauthorized, MissingScope, TenantInactive."""
-    caller = await callers.resolve(connection.headers.get("authorization"))
-    connection.scope["state"]["tenant"] = str(caller.tenant_id)
-    scope = connection.route_handler.opt["scope"]
-    if scope:
-        caller.require(scope)
+def doorkeeper(callers: Callers, cache: Cache, rate: Rate) -> Callable[[Connection, Any], Awaitable[None]]:
+    """The guard of every route: authenticates, checks the route's scope, takes from the tenant's rate bucket.
+
+    A guard runs before the body is read, so that a stranger learns nothing but 401.
+    """
+
+    async def require_caller(connection: Connection, handler: Any) -> None:
+        if handler.opt.get("public"):
+            return
+        caller = await callers.resolve(connection.headers.get("authorization"))
+        state = connection.scope["state"]
+        state["tenant"], state["caller"] = str(caller.tenant_id), caller
+        await limit(connection, cache, "api", str(caller.tenant_id), rate)
+        scope = handler.opt["scope"]
+        if scope:
+            caller.require(scope)
+
+    return require_caller
+
+
+async def provide_caller(request: Request[Any, Any, Any]) -> Caller:
+    """The dependency `caller`: whom the doorkeeper let in."""
+    caller: Caller = request.scope["state"]["caller"]
     return caller
 
 

@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody
 
 from leasebox.identity import service
 from leasebox.identity.callers import Callers
-from leasebox.identity.model import Agent, ApiKey, Caller, KeyOrder
+from leasebox.identity.model import Agent, ApiKey, Caller, KeyOrder, Scope
 from leasebox.infra.db import Database
 from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
 from leasebox.infra.web.routes import Given, known_id, needs, request_id, signed_in
@@ -39,10 +39,10 @@ class AgentView(msgspec.Struct):
 
 
 class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """scopes: mail:allocate mail:read mail:send webhook:write billing:read billing:pay keys:write."""
+    """expires_at: leave it out for a key that lasts until it is deleted."""
 
     name: Name
-    scopes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=20)]
+    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=20)]
     agent_id: str | None = None
     mailbox_ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)] | None = None
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None

@@ -1,6 +1,7 @@
 """Frozen words of identity, and its settings."""
 
 from datetime import datetime, timedelta
+from typing import Literal, get_args
 
 import msgspec
 
@@ -9,15 +10,8 @@ from leasebox.values.errors import MissingScope, NotFound
 from leasebox.values.ids import AgentId, KeyId, MailboxId, SessionId, TenantId
 from leasebox.values.secret import Secret
 
-SCOPES = (
-    "mail:allocate",
-    "mail:read",
-    "mail:send",
-    "webhook:write",
-    "billing:read",
-    "billing:pay",
-    "keys:write",
-)
+Scope = Literal["mail:allocate", "mail:read", "mail:send", "webhook:write", "billing:read", "billing:pay", "keys:write"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 SESSION_TTL = timedelta(hours=1)
 CHALLENGE_TTL = timedelta(minutes=5)
 

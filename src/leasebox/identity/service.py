@@ -7,7 +7,7 @@ from typing import Any
 from leasebox.audit.model import Act
 from leasebox.audit.service import record
 from leasebox.identity import store, tokens
-from leasebox.identity.errors import BeyondMaker, TenantInactive, UnknownScope
+from leasebox.identity.errors import BeyondMaker, TenantInactive
 from leasebox.identity.model import (
     SCOPES,
     SESSION_TTL,
@@ -123,9 +123,6 @@ async def revoke_key(tx: Tx, caller: Caller, key_id: KeyId, at: datetime, reques
 
 
 def _require_within(caller: Caller, order: KeyOrder, at: datetime) -> None:
-    unknown = [scope for scope in order.scopes if scope not in SCOPES]
-    if unknown:
-        raise UnknownScope(f"No such scope: {', '.join(unknown)}.", fix=f"Use some of: {', '.join(SCOPES)}.")
     if order.expires_at is not None and order.expires_at <= at:
         raise Unprocessable("expires_at lies in the past.", fix="Give a later time, or leave it out.")
     beyond = sorted(set(order.scopes) - caller.scopes)

@@ -1,4 +1,6 @@
-"""Challenges and their redemption. Only the HTTP role imports this: `siwe` brings web3 along."""
+"""Challenges and their redemption."""
+
+import asyncio
 
 import msgspec
 
@@ -37,6 +39,7 @@ class SignIn:
         if chain not in self._policy.chain_ids:
             served = ", ".join(str(known) for known in self._policy.chain_ids)
             raise Unprocessable(f"Chain {chain} is not served here.", fix=f"Use chain_id {served}.")
+        await _warm()
         statement = _statement(intent)
         challenge = siwe.write(self._policy, siwe.checksummed(address), chain, statement, self._clock.now())
         kept = msgspec.json.encode(_Kept(intent, challenge.message))
@@ -48,6 +51,7 @@ class SignIn:
 
         Raises NotAChallenge (400) for text that is no EIP-4361 message, SignInRefused (401) otherwise, Unavailable.
         """
+        await _warm()
         parsed = siwe.parse(message)
         raw = await self._cache.take(f"nonce:{parsed.nonce}")
         if raw is None:
@@ -57,6 +61,11 @@ class SignIn:
             raise SignInRefused("The message is not the one that was issued for this purpose.", reason="message")
         siwe.check(parsed, self._policy, signature, self._clock.now())
         return Signer(str(parsed.address), int(parsed.chain_id), intent)
+
+
+async def _warm() -> None:
+    if not siwe.warm.cache_info().currsize:
+        await asyncio.to_thread(siwe.warm)
 
 
 def binding(tenant_id: TenantId) -> str:

@@ -1,8 +1,8 @@
 """PostgreSQL through one type: `Tx`, a borrowed connection inside a transaction.
 
-Doors open the transaction with `Database.transact`, verbs borrow it (house rule 3). Hot verbs run literal SQL on the raw
-asyncpg connection (one CTE costs 54-107 µs there, 290-680 µs through SQLAlchemy); SQLAlchemy Core declares the tables
-(`metadata`), drives Alembic and compiles dynamic filters (`Tx.select`).
+Doors open the transaction with `Database.transact`, verbs borrow it (house rule 3). Hot verbs run literal SQL on the
+raw asyncpg connection (one CTE costs 54-107 µs there, 290-680 µs through SQLAlchemy); SQLAlchemy Core declares the
+tables (`metadata`), drives Alembic and compiles dynamic filters (`Tx.select`).
 """
 
 import asyncio

@@ -93,6 +93,7 @@ class Postgres:
             self._found(home)
         self._check_version()
         self._data = self._place / "data"
+        self._record = self._data / "postmaster.pid"
         # Tells our processes from those of other homes in every /proc/<pid>/cmdline.
         self._cluster = f"leasebox-{self._data.stat().st_dev:x}-{self._data.stat().st_ino:x}"
 
@@ -102,16 +103,18 @@ class Postgres:
 
     def clear(self) -> bool:
         """A killed launcher's postmaster may still be closing down, or its pid may now be anybody's."""
-        record = self._data / "postmaster.pid"
-        if not record.exists():
+        try:
+            head = self._record.read_text().partition("\n")[0]
+        except FileNotFoundError:
             return True
         family = self._family()
         if not family:
             # PostgreSQL would refuse to start if that pid belonged to any other program of ours by now.
-            record.unlink(missing_ok=True)
+            self._record.unlink(missing_ok=True)
             return True
         self._since = self._since or time.monotonic()
-        if time.monotonic() - self._since > _PATIENCE_S:
+        # Without its postmaster a backend only holds things up, and recovery takes care of what it was doing.
+        if head not in map(str, family) or time.monotonic() - self._since > _PATIENCE_S:
             for pid in family:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -144,7 +147,7 @@ class Postgres:
     def ready(self, process: "subprocess.Popen[bytes]") -> bool:
         """Whether `postmaster.pid` is this process's and says `ready` (its first and its eighth line)."""
         try:
-            lines = (self._data / "postmaster.pid").read_text().split("\n")
+            lines = self._record.read_text().split("\n")
         except FileNotFoundError:
             return False
         return lines[0] == str(process.pid) and len(lines) > 7 and lines[7].strip() == "ready"
@@ -164,7 +167,7 @@ class Postgres:
         self._fill(data, founder, password)
         if self._owner:
             confine.hand_over(data, self._owner)
-        confine.flush(data)
+        confine.flush(place, data, *data.rglob("*"))
         place.rename(self._place)
         confine.flush(home)
 

@@ -17,7 +17,7 @@ from leasebox.infra.db import Tx, metadata
 from leasebox.values.ids import EventId, LeaseId, MailboxId, TenantId
 
 
-class _Xid8(UserDefinedType[int]):
+class Xid8(UserDefinedType[int]):
     """PostgreSQL's 64-bit transaction id, which never wraps around."""
 
     cache_ok = True
@@ -37,17 +37,20 @@ facts = Table(
     Column("type", Text, nullable=False),
     Column("payload", JSONB, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
-    Column("xid", _Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
     Index(None, "tenant_id", "id"),
 )
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """Something public that happened to a mailbox. type: as in `values/facts.py`; payload: ids and outcomes, no mail text."""
+    """Something public that happened to a tenant, and where it did to a mailbox of its, to which.
+
+    type: as in `values/facts.py`; payload: ids, never mail text.
+    """
 
     tenant_id: TenantId
-    mailbox_id: MailboxId
-    lease_id: LeaseId
+    mailbox_id: MailboxId | None
+    lease_id: LeaseId | None
     type: str
     payload: dict[str, Any]
     at: datetime

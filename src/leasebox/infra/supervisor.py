@@ -152,10 +152,13 @@ class Supervisor:
         await asyncio.wait({line, ended}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
         pipe.close()
         text = await line if line.done() and line.exception() is None else b""
-        line.cancel()
         if text.endswith(b"\n"):
             self._note(role, text.decode(errors="replace"))
-        elif not ended.done():
+            return
+        if line.done():  # the pipe is closed without a word: the role is ending, as a rule
+            await asyncio.wait({ended}, timeout=_READY_S)
+        line.cancel()
+        if not ended.done():
             self._tell(f"role {role.name} did not say within {_READY_S:.0f} s that it is ready")
             _kill_group(self._living[role.name])
 

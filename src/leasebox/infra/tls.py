@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from leasebox.values.addresses import canonical_domain
 from leasebox.values.clock import Clock
 
 LIFETIME = timedelta(days=365)
@@ -36,7 +37,7 @@ def ensure_certificate(folder: Path, hostnames: Sequence[str], clock: Clock) -> 
 
     It will not do if it ends within 30 days, misses a name, or does not belong to its key. Made: EC P-256, a year long,
     the key readable by its owner only. Processes that start at once wait for each other. Raises OSError if the folder
-    cannot be written and ValueError for an empty list of names.
+    cannot be written, ValueError for no name or one that is no host name.
     """
     if not hostnames:
         raise ValueError("a certificate needs a host name")
@@ -72,6 +73,7 @@ def _will_do(pair: CertificatePair, hostnames: Sequence[str], now: datetime) -> 
 
 
 def _make(pair: CertificatePair, hostnames: Sequence[str], now: datetime) -> None:
+    names = list(dict.fromkeys(map(_name, hostnames)))
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostnames[0][:_MAX_COMMON_NAME])])
     certificate = (
@@ -82,7 +84,7 @@ def _make(pair: CertificatePair, hostnames: Sequence[str], now: datetime) -> Non
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + LIFETIME)
-        .add_extension(x509.SubjectAlternativeName(list(dict.fromkeys(map(_name, hostnames)))), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
@@ -99,7 +101,7 @@ def _name(text: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
-        return x509.DNSName(text)
+        return x509.DNSName(canonical_domain(text))
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -33,7 +33,7 @@ class AccountView(msgspec.Struct):
 class AccountPatch(msgspec.Struct, forbid_unknown_fields=True):
     """Only what is sent changes; display_name null clears it."""
 
-    display_name: Annotated[str, msgspec.Meta(max_length=100)] | None | msgspec.UnsetType = msgspec.UNSET
+    display_name: Annotated[str, msgspec.Meta(max_length=100)] | msgspec.UnsetType | None = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -13,13 +13,13 @@ from leasebox.infra.db import Database
 from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
 from leasebox.infra.web.routes import Given, known_id, needs, request_id
 from leasebox.leases import service
-from leasebox.leases.model import Doors, Granted, Lease, LeaseOrder, LeasePolicy, Status
+from leasebox.leases.model import MAX_TTL_HOURS, Doors, Granted, Lease, LeaseOrder, LeasePolicy, Status
 from leasebox.leases.store import Filter
 from leasebox.values.clock import Clock
 from leasebox.values.errors import BadRequest
 from leasebox.values.ids import AgentId, LeaseId, MailboxId
 
-Hours = Annotated[int, msgspec.Meta(ge=1, le=720, description="Hours from now.")]
+Hours = Annotated[int, msgspec.Meta(ge=1, le=MAX_TTL_HOURS, description="Hours from now.")]
 Metadata = dict[str, Any]
 METADATA_CAP = 8192
 

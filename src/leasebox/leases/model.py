@@ -12,6 +12,7 @@ from leasebox.values.ids import AgentId, LeaseId, MailboxId, TenantId
 from leasebox.values.secret import Secret
 
 Status = Literal["active", "paused", "frozen", "released", "expired"]
+MAX_TTL_HOURS = 720
 ENDED = ("released", "expired")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
 # RFC 2142's role names, and names that a person would take for the operator's.
@@ -88,9 +89,14 @@ class Lease(msgspec.Struct, frozen=True):
             case "released" | "expired" as status:
                 raise LeaseEnded(f"The lease has ended ({status}).", lease_status=status)
             case "frozen":
-                raise MailboxFrozen("The mailbox was frozen by an operator.")
+                self.require_unfrozen()
             case "paused":
                 raise MailboxPaused("The mailbox is paused.")
+
+    def require_unfrozen(self) -> None:
+        """Raises MailboxFrozen (403), also for a frozen lease that has ended."""
+        if self.frozen_at is not None:
+            raise MailboxFrozen("The mailbox was frozen by an operator.")
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -114,7 +120,8 @@ class Mailbox(msgspec.Struct, frozen=True):
 
 def name_of(text: str) -> str:
     """A chosen local part in its one spelling. Raises NameRefused (422)."""
-    name = text.lower()
+    # Only ASCII is lowered: the Kelvin sign would become a k.
+    name = text.lower() if text.isascii() else text
     if not _NAME.match(name):
         raise NameRefused("A name is 1 to 40 of a-z, 0-9 and hyphen, with no hyphen at either end.")
     if name in RESERVED:
@@ -140,7 +147,8 @@ _ADJECTIVES = (
     "snowy solar spry stark still sunny swift teal tidy vivid warm wise"
 ).split()
 _NOUNS = (
-    "badger beacon birch brook canyon cedar comet coral crane delta dune ember falcon fern finch fjord forest fox glade "
-    "harbor heron hill island ivy lake lark leaf lynx maple marsh meadow moon moss otter owl panda pebble pine prairie "
-    "quartz raven reef ridge river robin sparrow spruce star stone stream summit swan thicket tiger trail valley willow"
+    "badger beacon birch brook canyon cedar comet coral crane delta dune ember falcon fern finch fjord forest fox "
+    "glade harbor heron hill island ivy lake lark leaf lynx maple marsh meadow moon moss otter owl panda pebble pine "
+    "prairie quartz raven reef ridge river robin sparrow spruce star stone stream summit swan thicket tiger trail "
+    "valley willow"
 ).split()

@@ -22,7 +22,7 @@ from leasebox.leases.model import (
     name_of,
 )
 from leasebox.leases.passwords import hashed
-from leasebox.values.errors import NotFound
+from leasebox.values.errors import Forbidden, NotFound
 from leasebox.values.ids import AgentId, LeaseId, MailboxId, TenantId
 from leasebox.values.secret import Secret
 
@@ -36,7 +36,7 @@ async def grant(
     """Lease an address to an agent of the caller's tenant.
 
     Raises NotFound (agent), NameRefused, UnknownDomain, AddressTaken (409: leased, held for its last tenant, or a
-    generated address, which is never issued twice).
+    generated address, which is never issued twice), Forbidden (a credential limited to other mailboxes).
     """
     if order.domain not in policy.domains:
         raise UnknownDomain(f"No mailboxes are leased at {order.domain}.")
@@ -44,6 +44,8 @@ async def grant(
     password = generate_password()
     row = await _claim(tx, caller.tenant_id, order, policy, at, hashed(password))
     lease = _lease(row)
+    if caller.mailbox_ids is not None and lease.mailbox_id not in caller.mailbox_ids:
+        raise Forbidden("This credential is limited to some mailboxes and cannot lease others.")
     await record(tx, caller.act(at, request_id, "lease.grant", str(lease.lease_id)))
     return Granted(lease, password)
 
@@ -78,11 +80,17 @@ async def renew(
 async def release(
     tx: Tx, caller: Caller, lease_id: LeaseId, policy: LeasePolicy, at: datetime, request_id: str
 ) -> Lease:
-    """End a lease now; again: the same answer. A newer lease of the same address is not touched. Raises NotFound."""
+    """End a lease now; again: the same answer. A newer lease of the same address is not touched.
+
+    Raises NotFound, MailboxFrozen.
+    """
     before = await get(tx, caller, lease_id)
     row = await store.release(tx, caller.tenant_id, lease_id, at, policy)
     if row is None:
-        return await get(tx, caller, lease_id)
+        lease = await get(tx, caller, lease_id)
+        if lease.state != "released":
+            lease.require_unfrozen()
+        return lease
     await record(tx, caller.act(at, request_id, "lease.release", str(before.lease_id)))
     return _lease(row)
 
@@ -128,8 +136,8 @@ async def list_mailboxes(tx: Tx, caller: Caller, below: object, limit: int) -> l
 async def change_mailbox(
     tx: Tx, caller: Caller, mailbox_id: MailboxId, changes: dict[str, Any], at: datetime, request_id: str
 ) -> Mailbox:
-    """Set `display_name` and `metadata`, whichever is given. Raises NotFound."""
-    await get_mailbox(tx, caller, mailbox_id)
+    """Set `display_name` and `metadata`, whichever is given. Raises NotFound, MailboxFrozen."""
+    (await get_mailbox(tx, caller, mailbox_id)).lease.require_unfrozen()
     if changes:
         await store.change_mailbox(tx, caller.tenant_id, mailbox_id, changes)
         await record(tx, caller.act(at, request_id, "mailbox.change", str(mailbox_id)))
@@ -139,9 +147,10 @@ async def change_mailbox(
 async def erase_mailbox(
     tx: Tx, caller: Caller, mailbox_id: MailboxId, erase: Erase, policy: LeasePolicy, at: datetime, request_id: str
 ) -> None:
-    """End the mailbox's lease and erase its mail at once. Raises NotFound, also the second time."""
+    """End the mailbox's lease and erase its mail at once. Raises NotFound, also the second time, and MailboxFrozen."""
     mailbox = await get_mailbox(tx, caller, mailbox_id)
     await store.release(tx, caller.tenant_id, mailbox.lease.lease_id, at, policy)
+    (await get(tx, caller, mailbox.lease.lease_id)).require_unfrozen()
     await store.erase_mailbox(tx, caller.tenant_id, mailbox_id, at)
     await store.mark_mailbox_purged(tx, caller.tenant_id, mailbox_id, at)
     await erase(tx, caller.tenant_id, mailbox_id)

@@ -17,6 +17,7 @@ l.id, l.tenant_id, l.mailbox_id, l.agent_id, m.address, l.purpose, l.metadata, l
 l.expires_at, l.released_at, l.used_bytes, l.used_messages
 """
 # One statement: the claim decides, and nothing else is written when it fails. Foreign keys are checked at its end.
+# An address whose lease was frozen is held from its last tenant too: leasing it anew would undo the freeze.
 _GRANT = f"""
 WITH claim AS (
     INSERT INTO addresses AS a (address, tenant_id, mailbox_id, lease_id, origin, leased_until, held_until)
@@ -24,7 +25,8 @@ WITH claim AS (
     ON CONFLICT (address) DO UPDATE SET
         tenant_id = $2, lease_id = $4, leased_until = $6, held_until = $7,
         mailbox_id = CASE WHEN a.tenant_id = $2 THEN a.mailbox_id ELSE $3 END
-    WHERE a.origin = 'chosen' AND $5 = 'chosen' AND a.leased_until <= $8 AND (a.tenant_id = $2 OR a.held_until <= $8)
+    WHERE a.origin = 'chosen' AND $5 = 'chosen' AND a.leased_until <= $8 AND (a.held_until <= $8 OR a.tenant_id = $2
+        AND NOT EXISTS (SELECT FROM leases WHERE leases.id = a.lease_id AND frozen_at IS NOT NULL))
     RETURNING a.mailbox_id, a.address
 ), m AS (
     INSERT INTO mailboxes (id, tenant_id, address, domain, origin, metadata, uid_validity, next_uid, next_seq,
@@ -43,11 +45,15 @@ SELECT {_LEASE} FROM l JOIN m ON m.id = l.mailbox_id
 _FIND = f"""
 SELECT {_LEASE} FROM leases l JOIN mailboxes m ON m.id = l.mailbox_id WHERE l.tenant_id = $1 AND l.id = $2
 """
+# The address is locked before its lease, here, in _RELEASE and by the claim of _GRANT: a lease that lost its address to
+# a newer one meanwhile (two processes' clocks differ a little) is not renewed any more.
 _RENEW = f"""
-WITH l AS (
-    UPDATE leases SET expires_at = greatest(expires_at, $3)
-    WHERE tenant_id = $1 AND id = $2 AND state <> 'released' AND frozen_at IS NULL AND expires_at > $4
-    RETURNING *
+WITH held AS (
+    SELECT lease_id FROM addresses WHERE tenant_id = $1 AND lease_id = $2 FOR UPDATE
+), l AS (
+    UPDATE leases SET expires_at = greatest(expires_at, $3) FROM held
+    WHERE tenant_id = $1 AND id = held.lease_id AND state <> 'released' AND frozen_at IS NULL AND expires_at > $4
+    RETURNING leases.*
 ), a AS (
     UPDATE addresses SET leased_until = l.expires_at, held_until = l.expires_at + $5::interval
     FROM l WHERE addresses.lease_id = l.id
@@ -55,10 +61,14 @@ WITH l AS (
 SELECT {_LEASE} FROM l JOIN mailboxes m ON m.id = l.mailbox_id
 """
 _RELEASE = f"""
-WITH l AS (
-    UPDATE leases SET state = 'released', released_at = $3, expires_at = least(expires_at, $3)
-    WHERE tenant_id = $1 AND id = $2 AND state <> 'released'
-    RETURNING *
+WITH held AS (
+    SELECT lease_id FROM addresses WHERE tenant_id = $1 AND lease_id = $2 FOR UPDATE
+), first AS (
+    SELECT count(*) FROM held
+), l AS (
+    UPDATE leases SET state = 'released', released_at = $3, expires_at = least(expires_at, $3) FROM first
+    WHERE tenant_id = $1 AND id = $2 AND state <> 'released' AND frozen_at IS NULL
+    RETURNING leases.*
 ), a AS (
     UPDATE addresses SET leased_until = l.expires_at, held_until = l.expires_at + $4::interval
     FROM l WHERE addresses.lease_id = l.id

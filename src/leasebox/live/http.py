@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from asyncpg import Record
-from litestar import Controller, Response, get
-from litestar.openapi.datastructures import ResponseSpec
+from litestar import Controller, Request, Response, get
 from litestar.params import FromQuery, QueryParameter
 
+from leasebox.identity.callers import Callers
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Database, Tx
-from leasebox.infra.web.routes import Given, known_id, needs
+from leasebox.infra.web.listing import moment
+from leasebox.infra.web.routes import Given, known_id, needs, or_nothing
 from leasebox.leases.errors import LeaseEnded
 from leasebox.leases.model import ENDED, LeasePolicy
 from leasebox.live.hub import Hub, woken
@@ -21,13 +22,11 @@ from leasebox.mail.http import SearchText, searchable
 from leasebox.mail.model import WAKE_MAILBOX, Query
 from leasebox.mail.views import MessageItem, item
 from leasebox.values.clock import Clock
-from leasebox.values.errors import BadRequest
 from leasebox.values.ids import MailboxId, MessageId
 
 # A lost wake-up (Redis away) and a lease that ends meanwhile are noticed after this long.
 _LOOK_AGAIN_S = 1.0
 Seconds = Annotated[int, QueryParameter(ge=1, le=60, description="How long to wait.")]
-_NOTHING: dict[int, Any] = {204: ResponseSpec(None, description="Nothing came in time; call again.")}
 
 
 class WaitRoutes(Controller):
@@ -40,15 +39,21 @@ class WaitRoutes(Controller):
     clock: Clock
     policy: LeasePolicy
     hub: Hub
+    callers: Callers
 
-    @get("/", operation_id="wait_for_message", **needs("mail:read", 404, 410))
+    @get(
+        "/",
+        operation_id="wait_for_message",
+        **or_nothing(needs("mail:read", 404, 410), "Nothing came in time; call again."),
+    )
     async def wait(
         self,
+        request: Request[Any, Any, Any],
         caller: Given[Caller],
         mailbox_id: FromQuery[str],
         timeout_s: Seconds = 30,
         has: FromQuery[Literal["any", "otp", "link"]] = "any",
-        sender: Annotated[str | None, QueryParameter(name="from", max_length=320)] = None,
+        sender: Annotated[str | None, QueryParameter(name="from", min_length=1, max_length=320)] = None,
         subject: SearchText = None,
         since: Annotated[str | None, QueryParameter(max_length=64)] = None,
     ) -> Response[MessageItem | None]:
@@ -69,6 +74,8 @@ class WaitRoutes(Controller):
                 if left <= 0:
                     return Response(None, status_code=204)
                 await woken(event, min(left, _LOOK_AGAIN_S))
+                # Whoever signed out, or was suspended, while waiting gets nothing more.
+                await self.callers.resolve(request.headers.get("authorization"))
 
     async def _question(
         self,
@@ -80,14 +87,14 @@ class WaitRoutes(Controller):
         subject: str | None,
     ) -> tuple[Query, int]:
         now = self.clock.now()
-        moment, last = _since(since)
+        received, last = _since(since)
         query = Query(
             tenant_id=caller.tenant_id,
             within=caller.mailbox_ids,
             at=now,
             retention=self.policy.retention,
             mailbox_id=mailbox_id,
-            since=moment,
+            since=received,
             has=has,
             sender=searchable(sender),
             subject=searchable(subject),
@@ -95,7 +102,7 @@ class WaitRoutes(Controller):
 
         async def start(tx: Tx) -> int:
             await service.require_readable_mailbox(tx, caller, mailbox_id, now)
-            return await service.place_after(tx, caller.tenant_id, mailbox_id, last, moment)
+            return await service.place_after(tx, caller.tenant_id, mailbox_id, last, received)
 
         return query, await self.db.read(start)
 
@@ -120,10 +127,4 @@ def _since(text: str | None) -> tuple[datetime | None, MessageId | None]:
         return None, None
     if text.startswith(f"{MessageId.prefix}_"):
         return None, known_id(MessageId, text)
-    try:
-        moment = msgspec.convert(text.replace(" ", "+"), datetime)
-    except msgspec.ValidationError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise BadRequest("since is neither a message id nor an RFC 3339 time with its offset.")
-    return moment, None
+    return moment(text, "since"), None

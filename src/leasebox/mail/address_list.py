@@ -142,7 +142,7 @@ class _Reader:
             words = re.sub(r"\s?([@.])\s?", r"\1", "".join(self._atoms)).split()
             address = next((word for word in words if "@" in word.strip("@")), "")
             if address:
-                phrase = " ".join(word for word in phrase.split() if word != address and "@" not in word)
+                phrase = " ".join([self._quoted, *(word for word in words if "@" not in word)])
             elif _BARE.fullmatch(self._quoted[:ADDRESS_CHARS]):
                 phrase, address = "", self._quoted
         if address or phrase:
@@ -151,7 +151,7 @@ class _Reader:
 
 
 def _address(name: str, address: str, hint: str) -> Address:
-    shown = decode_field(name.encode("latin-1"), hint) if name else ""
+    shown = " ".join(decode_field(name.encode("latin-1"), hint).split()) if name else ""
     if len(shown) > 1 and shown[0] == shown[-1] and shown[0] in "\"'":
         shown = shown[1:-1].strip()
     return Address(shown[:NAME_CHARS], _tidy(address, hint))

@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final
 
 import dns.exception
 import dns.rdatatype
@@ -15,29 +15,7 @@ from dns.rdtypes.ANY.TXT import TXT
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
-
-class LookupFailed(OSError):
-    """The DNS gave no answer: a timeout, a refusal, a closed network, or a budget that is spent. Worth a retry."""
-
-
-class Resolver(Protocol):
-    """Looks names up. No such name, or no such record, is an empty answer. Raises LookupFailed."""
-
-    def txt(self, name: str) -> tuple[bytes, ...]:
-        """TXT records, the strings of each joined."""
-
-    def a(self, name: str) -> tuple[str, ...]: ...
-
-    def aaaa(self, name: str) -> tuple[str, ...]: ...
-
-    def mx(self, name: str) -> tuple[tuple[int, str], ...]:
-        """Preference and host of each MX record."""
-
-    def ptr(self, name: str) -> tuple[str, ...]:
-        """Host names under a reverse name (`1.2.0.192.in-addr.arpa`)."""
-
-
-Record = bytes | str | tuple[int, str]
+from leasebox.mail.lookups import LookupFailed, Record
 
 CACHE_NAMES: Final = 4096
 CACHE_S: Final = 300.0

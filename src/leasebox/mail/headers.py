@@ -52,9 +52,12 @@ def scan(raw: bytes, start: int, stop: int, room: int, defects: Defects) -> tupl
     limit = min(stop, start + room)
     name, value_at, pos = "", start, start
     while pos < stop:
-        if pos >= limit or len(items) >= HEADERS:
-            defects.add("header_bytes_over" if pos >= limit else "headers_over")
-            _keep(items, name, raw[value_at : min(pos, limit)], defects)
+        if len(items) >= HEADERS:
+            defects.add("headers_over")
+            return Fields(items), _after_blank_line(raw, pos - 1, stop)
+        if pos >= limit:
+            defects.add("header_bytes_over")
+            _keep(items, name, raw[value_at:limit], defects)
             return Fields(items), _after_blank_line(raw, max(0, pos - 1), stop)
         line_end = raw.find(b"\n", pos, stop)
         after = stop if line_end < 0 else line_end + 1

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from leasebox.mail.otp_look import PLAIN, Look, hidden_classes, restyle
+from leasebox.mail.html_look import PLAIN, READ_ATTRIBUTES, Look, hidden_classes, restyle
 
 MARKUP_CAP: Final = 1_000_000
 """Characters of markup that are read; the rest is cut."""
@@ -26,7 +26,7 @@ ATTRIBUTES_CAP: Final = 16_000
 
 
 class Anchor(msgspec.Struct, frozen=True):
-    """A link as it stands in the page. position: 0 (top) to 1 (end) of the visible text; offset: the same in characters.
+    """A link as it stands in the page. position: 0 (top) to 1 (end) of the visible text; offset: that in characters.
 
     A quoted anchor stands in the quoted text, and its offset is where the quote interrupts the visible text.
     """
@@ -63,7 +63,7 @@ _TOKEN: Final = re.compile(
     r"""|(!--)|[!?/][^>]*+(?:>|\Z))"""
 )
 _ATTRIBUTE: Final = re.compile(r"""([^\s=>/"']++)(?:\s*+=\s*+(?:"([^"]*+)"?|'([^']*+)'?|([^\s>"']++)))?+""")
-_LOOKS: Final = re.compile(r"style|hidden|class|color|\bid\b|cite", re.I)
+_LOOKS: Final = re.compile(r"(?:style|class|color)\s*=|hidden|id\s*=\s*[\"']?(?:x_)?(?:div|app|outl|mail)", re.I)
 _LONG_REFERENCE: Final = re.compile(r"&#(?:[0-9]{9,}+|[xX][0-9a-fA-F]{9,}+);?")
 _RAW_END: Final = {
     tag: re.compile(rf"</{tag}(?=[\s/>])", re.I)
@@ -92,7 +92,6 @@ _CLOSES: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
 }
 """Start tag: the elements that it ends by itself, and the elements past which it does not look for them."""
 _PARAGRAPH: Final = (frozenset(("p",)), _WALLS - {"p"})
-
 
 
 def _ends(tag: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -170,6 +169,8 @@ class _Page:
         self.overflow = 0
         self.known: dict[tuple[str, str, int], Look] = {}
         self.css: frozenset[str] = frozenset()
+        self.spelt = ""
+        self.pairs: dict[str, str] = {}
         self.anchor: _Open | None = None
         self.anchors: list[_Open] = []
         self.texts: list[str] = []
@@ -258,22 +259,30 @@ class _Page:
             self.flow = flow
 
     def _look_of(self, tag: str, attributes: str) -> Look:
+        """The look of an element. Mails repeat themselves: each spelling, and each style in it, is read once."""
         key = (tag, attributes, id(self.look))
         look = self.known.get(key)
         if look is None:
             look = self.look
             if tag in _STYLED or _LOOKS.search(attributes):
-                look = restyle(look, tag, _pairs(attributes), self.css)
-                if look == self.look:
-                    look = self.look
+                pairs = self._pairs_of(attributes)
+                style = repr([pairs.get(name) for name in READ_ATTRIBUTES])
+                like = (tag if tag in _STYLED else "", style, id(look))
+                look = self.known.get(like) or restyle(look, tag, pairs, self.css)
+                self.known[like] = look
             self.known[key] = look
         return look
+
+    def _pairs_of(self, attributes: str) -> dict[str, str]:
+        if attributes != self.spelt:
+            self.spelt, self.pairs = attributes, _pairs(attributes)
+        return self.pairs
 
     def _void(self, tag: str, attributes: str) -> None:
         if tag == "br":
             self.flow.break_line()
         elif (tag == "img" and "alt" in attributes) or (tag == "input" and "value" in attributes):
-            pairs = _pairs(attributes)
+            pairs = self._pairs_of(attributes)
             shown = pairs.get("alt" if tag == "img" else "value", "")
             if shown and pairs.get("type", "").lower() != "hidden":
                 around = self.look
@@ -285,7 +294,7 @@ class _Page:
 
     def _open_anchor(self, attributes: str) -> None:
         self._close_anchor()
-        pairs = _pairs(attributes)
+        pairs = self._pairs_of(attributes)
         href = pairs.get("href", "").strip()
         if not href or len(self.anchors) >= ANCHORS_CAP:
             return

@@ -1,7 +1,6 @@
 """Routes of reading mail."""
 
 import asyncio
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -11,7 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Database, Tx
-from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
+from leasebox.infra.web.listing import CursorText, Limit, MomentText, Page, after, moment, page
 from leasebox.infra.web.routes import Given, known_id, needs, request_id
 from leasebox.leases.model import LeasePolicy
 from leasebox.mail import mime, service
@@ -21,7 +20,6 @@ from leasebox.values.clock import Clock
 from leasebox.values.errors import BadRequest, NotFound
 from leasebox.values.ids import MailboxId, MessageId, ThreadId
 
-Moment = Annotated[datetime | None, msgspec.Meta(tz=True)]
 SearchText = Annotated[str | None, QueryParameter(min_length=1, max_length=200)]
 LabelText = Annotated[str, msgspec.Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9][a-z0-9_.:-]*$")]
 LabelList = Annotated[list[LabelText], msgspec.Meta(max_length=20)]
@@ -49,8 +47,8 @@ class MessageRoutes(Controller):
         self,
         caller: Given[Caller],
         mailbox_id: FromQuery[str | None] = None,
-        since: FromQuery[Moment] = None,
-        until: FromQuery[Moment] = None,
+        since: MomentText = None,
+        until: MomentText = None,
         q: SearchText = None,
         label: SearchText = None,
         thread_id: FromQuery[str | None] = None,
@@ -65,8 +63,8 @@ class MessageRoutes(Controller):
             at=self.clock.now(),
             retention=self.policy.retention,
             mailbox_id=None if mailbox_id is None else known_id(MailboxId, mailbox_id),
-            since=since,
-            until=until,
+            since=moment(since, "since"),
+            until=moment(until, "until"),
             text=searchable(q),
             label=searchable(label),
             thread_id=None if thread_id is None else known_id(ThreadId, thread_id),
@@ -117,7 +115,7 @@ class MessageRoutes(Controller):
             raise NotFound("No such attachment.")
         return download(found.content, "application/octet-stream", found.filename)
 
-    @patch("/{message_id:str}", operation_id="label_message", **needs("mail:read", 404))
+    @patch("/{message_id:str}", operation_id="label_message", **needs("mail:read", 404, 422))
     async def relabel(
         self, caller: Given[Caller], message_id: FromPath[str], data: JSONBody[LabelPatch]
     ) -> MessageItem:

@@ -100,7 +100,7 @@ class GroupIntake:
             verdicts = [MailRefusal.DISK_FULL] * len(group)
         except Unavailable:
             verdicts = [MailRefusal.UNAVAILABLE] * len(group)
-        except Exception:
+        except Exception:  # noqa: BLE001 - answered 451 below, so that the client keeps the mail
             # One mail must not cost its neighbours: each is tried alone, and only the one at fault is refused.
             log.get("smtp").exception("a group of mails could not be stored", mails=len(group))
             if len(group) > 1:
@@ -137,5 +137,5 @@ def _recipient(slot: Slot, at: Any) -> Recipient:
 
 
 def _refusal(why: Inbound, mail: IncomingMail) -> MailRefusal:
-    """A mail for several mailboxes of which one changed since its RCPT is put off: on the next try RCPT sorts it out."""
+    """A mail for several mailboxes, one of which changed since its RCPT, is put off: the next RCPT sorts it out."""
     return _DATA[why] if len(mail.envelope.deliver_to) == 1 else MailRefusal.UNAVAILABLE

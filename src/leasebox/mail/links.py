@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
@@ -47,8 +47,11 @@ def find_links(subject: str, sender: str, text: str, page: HtmlText | None) -> t
     about = _about(subject)
     best: dict[str, tuple[float, _Place]] = {}
     for place in _places(subject, text, page):
+        known = best.get(place.url)
+        if known and known[0] > 0:
+            continue
         score = _score(place, about)
-        if place.url not in best or score > best[place.url][0]:
+        if known is None or score > known[0]:
             best[place.url] = (score, place)
     ranked = sorted(best.values(), key=lambda pair: -pair[0])
     links = (_found(score, place, sender) for score, place in ranked[:LISTED_CAP])
@@ -59,8 +62,8 @@ class _Place(msgspec.Struct):
     """A link where it stands: what it says, what is said before it, and how far down (0 to 1)."""
 
     url: str
-    parts: SplitResult
     host: str
+    path: str
     target: str | None
     label: str
     before: str
@@ -84,10 +87,16 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{16,2000}={0,2}")
 _URLSAFE: Final = str.maketrans("-_", "+/")
 _RAW_ADDRESS: Final = re.compile(rb"https?://[!#-&(-;=?-\[\]-~]{3,2000}")
 _ONWARD: Final = frozenset(
-    "continueurl continue next return returnto returnurl returnuri callback callbackurl redirecturi redirectto state".split()
+    "continueurl continue next return returnto returnurl returnuri callback callbackurl redirecturi redirectto"
+    " state".split()
 )
 _NAMED_TOKEN: Final = re.compile(r"[?&](?:\w*(?:token|code|key|otp|pin|hash|sig)|t|k|h)=[0-9A-Za-z_-]{5}", re.I)
-_PIECE: Final = re.compile(r"[0-9A-Za-z_-]++")
+_DRAWN: Final = re.compile(
+    r"(?<![0-9A-Za-z_-])(?=[A-Za-z_-]*+[0-9])(?=[0-9_-]*+[A-Za-z])(?![a-z]+[_-]?[0-9]{1,4}(?![0-9A-Za-z]))[0-9A-Za-z_-]{7,}"
+)
+_LONG_PIECE: Final = re.compile(r"[0-9A-Za-z_-]{20,}+")
+_PARTS: Final = re.compile(r"https?://([^/?#\s\\]+)([^?#]*)", re.I)
+_MAY_NEST: Final = re.compile(r"https?(?:://?|%3a)|[0-9A-Za-z+/_-]{16}", re.I)
 _FILE: Final = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|css|js|ico|ics|pdf|woff2?)$", re.I)
 _GO_PATH: Final = re.compile(
     r"verif|confirm|activat|validat|magic|reset|invit|accept|opt-?in\b|sign-?in|log-?in|auth|token|regist|sign-?up|passw"
@@ -100,7 +109,9 @@ _NO_PATH: Final = re.compile(
     r"preferences|settings|privacy|terms|legal|\bhelp|support|\bfaq|blog|orders?\b|invoice|survey|review|\bshare|download"
     r"|pricing|features|\babout|\bjobs?\b|alerts|notifications?\b|impressum|datenschutz|\bagb\b|track\b|receipt|docs?/"
 )
-_SECOND_LEVEL: Final = frozenset("ac co com edu gob gov go ne net nom or org".split())
+_DOOR: Final = re.compile(r"^[^?#]*/(?:log-?in|sign-?in|account|dashboard)/?(?:[?#]|$)")
+"""A page where anybody may sign in: what it carries is where to go after that."""
+_SECOND_LEVEL: Final = frozenset(["ac", "co", "com", "edu", "gob", "gov", "go", "ne", "net", "nom", "or", "org"])
 
 
 def _places(subject: str, text: str, page: HtmlText | None) -> Iterator[_Place]:
@@ -148,26 +159,25 @@ def _bare(text: str) -> Iterator[_Place | None]:
 def _trimmed(url: str) -> str:
     """Without the stops of the sentence that it ends, nor a bracket that it did not open."""
     end = len(url)
-    while end > len(url) - 20 and end and (
-        url[end - 1] in _TRAILING
-        or (url[end - 1] == ")" and "(" not in url[:end])
-        or (url[end - 1] == "]" and "[" not in url[:end])
+    while (
+        end > len(url) - 20
+        and end
+        and (
+            url[end - 1] in _TRAILING
+            or (url[end - 1] == ")" and "(" not in url[:end])
+            or (url[end - 1] == "]" and "[" not in url[:end])
+        )
     ):
         end -= 1
     return url[:end]
 
 
 def _place(url: str, label: str, before: str, position: float) -> _Place | None:
-    if len(url) > URL_CAP or url[:4].lower() != "http":
+    parts = _PARTS.match(url) if len(url) <= URL_CAP else None
+    if not parts:
         return None
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not host:
-        return None
-    return _Place(url, parts, host, find_target(url), label, before, True, position)
+    host = parts[1].rpartition("@")[2].partition(":")[0].lower()
+    return _Place(url, host, parts[2], find_target(url), label, before, True, position)
 
 
 def find_target(url: str) -> str | None:
@@ -176,6 +186,8 @@ def find_target(url: str) -> str | None:
     None where there is none, and for where a site goes on by itself after its work is done ("next", "continue").
     """
     head, _, query = url.partition("?")
+    if not _MAY_NEST.search(url, 8):
+        return None
     values = [
         value
         for name, _, value in (pair.partition("=") for pair in query.split("#")[0].split("&")[:_PIECES_CAP])
@@ -210,7 +222,7 @@ def _hidden_address(piece: str) -> str | None:
 def _score(place: _Place, about: float) -> float:
     """The evidence for one link, in parts that add up; 0 is as likely as not."""
     kinds = {mark.kind for mark in _marks(place.label)}
-    if "no" in kinds or _FILE.search(place.parts.path):
+    if "no" in kinds or _FILE.search(place.path):
         return -5.0
     named = "go" in kinds and not _URL.match(place.label)
     said = _GO_LABEL if named else 0.3 if kinds else 0.0
@@ -250,6 +262,8 @@ def _address(aim: str, url: str) -> float:
         return -4.0
     if len(low) < 2:
         return -3.0
+    if _DOOR.search(low) and not _NAMED_TOKEN.search(path):
+        return -3.0
     score = 1.0 if _GO_PATH.search(low) else 0.0
     if _NO_PATH.search(low):
         score -= 0.5 if score else 2.5
@@ -259,17 +273,10 @@ def _address(aim: str, url: str) -> float:
 def _has_token(path: str) -> bool:
     """Whether a piece of it looks drawn by lot: only such a link can prove anything."""
     path = path[:2_000]
-    return any(_is_drawn(piece) for piece in _PIECE.findall(path)[: _PIECES_CAP * 4]) or bool(_NAMED_TOKEN.search(path))
-
-
-def _is_drawn(piece: str) -> bool:
-    digits = sum(c.isdigit() for c in piece)
-    letters = sum(c.isalpha() for c in piece)
-    if letters and digits and len(piece) >= 7:
+    if _DRAWN.search(path) or _NAMED_TOKEN.search(path):
         return True
-    if len(piece) < 16:
-        return False
-    return len(piece) >= 20 and letters > 0 and _entropy(piece) > 3.6 and piece not in (piece.lower(), piece.upper())
+    long = _LONG_PIECE.findall(path)[:_PIECES_CAP]
+    return any(piece not in (piece.lower(), piece.upper()) and _entropy(piece) > 3.6 for piece in long)
 
 
 def _entropy(piece: str) -> float:

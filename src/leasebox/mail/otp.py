@@ -37,7 +37,7 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class FoundCode(msgspec.Struct, frozen=True):
-    """code: as it is to be typed (digits joined). evidence: the line it stood in. visible: seen by who reads the mail."""
+    """code: as it is to be typed (digits joined). evidence: its line, cut to 200. visible: people see it."""
 
     code: str
     confidence: float
@@ -81,6 +81,8 @@ def _codes(subject: str, text: str, page: HtmlText | None) -> tuple[FoundCode, .
     best: dict[str, FoundCode] = {}
     seen_twice: set[str] = set()
     for source in _sources(subject, text, page):
+        if " #" not in source.text and any(c.confidence >= _SURE and c.code in source.text for c in best.values()):
+            continue
         for found in _search(source, subject):
             known = best.get(found.code)
             if known is None or found.confidence > known.confidence:
@@ -116,7 +118,7 @@ _TOLD: Final = re.compile(rf"^\W*(?:(?:{_COPULAS})\W*)?$")
 _ENDS_TOLD: Final = re.compile(rf"[0-9]\s*(?:[:：=]|\b(?:{_COPULAS})\b)\W*$")
 _PAST: Final = re.compile(r"\b(?:was|were|has been|had|wurde|fue|fut|foi|è stat[oa]|werd|został|был[аои]?)\b")
 _FILLERS: Final = frozenset(
-    f"{_COPULAS}|for|your|the|this|below|following|here|of|in|at|de|du|le|la|el|da|do|für|sie|ihre?|von|der|die|das|dein"
+    f"{_COPULAS}|for|your|the|this|below|following|here|of|in|at|de|du|le|la|el|da|do|für|sie|ihr|ihre|von|der|die|das|dein"
     "|para|pour|per|til|för|voor|do|dla|для|за|ваш|suivant|siguiente|seguinte|seguente|folgende|now".split("|")
 )
 _OWNED: Final = (
@@ -129,6 +131,8 @@ _IS_ANY: Final = re.compile(rf"^\W*(?:{_COPULAS})\s+(?:an?|eine?|une?|una|um|uma
 _NEXT_VALUE: Final = re.compile(r"[^\n.]{0,10}?(?<![0-9a-z])(?=[a-z-]*[0-9])[0-9a-z]{3}")
 _REACH: Final = 160
 _BIAS: Final = 3.0
+_SURE: Final = 0.9
+"""Confidence from which a code that stands in another text of the mail as well need not be weighed there again."""
 _NAMES: Final = {"strong": 3.2, "code": 2.2, "weak": 1.3}
 
 
@@ -165,8 +169,8 @@ def _windows(low: str, shapes: list[Shape]) -> list[Mark]:
     read = 0
     spans = [(0, min(len(low), low.find("\n") + 1 or len(low)))]
     spans += [(max(0, s.start - _REACH), min(len(low), s.end + 120)) for s in shapes]
-    for start, end in spans:
-        start = max(start, read)
+    for wanted, end in spans:
+        start = max(wanted, read)
         if start < end:
             marks += LABELS.find(low, start, end)
             read = end
@@ -263,7 +267,9 @@ def _right_name(low: str, shape: Shape, right: list[Mark]) -> float:
             behind = low[mark.end : mark.end + 14]
             if _NEXT_VALUE.match(behind) or ("\n" in gap and behind[:1] in ":："):
                 return 0.0
-            weight = _NAMES[mark.kind] * (0.9 if len(gap) < 40 else 0.7) * (0.7 if "\n" in gap or " and " in gap else 1.0)
+            weight = (
+                _NAMES[mark.kind] * (0.9 if len(gap) < 40 else 0.7) * (0.7 if "\n" in gap or " and " in gap else 1.0)
+            )
             if _IS_ANY.match(gap):
                 weight *= 0.4
             return weight + (0.6 if _IS_YOURS.match(gap) else 0.0)
@@ -312,9 +318,7 @@ def _against(low: str, shape: Shape, near: list[Mark]) -> float:
 
 
 def _is_close(low: str, shape: Shape, left: list[Mark]) -> bool:
-    return any(
-        m.kind in ("strong", "code") and len(_WORD.findall(low[m.end : shape.start])) <= 1 for m in left[:2]
-    )
+    return any(m.kind in ("strong", "code") and len(_WORD.findall(low[m.end : shape.start])) <= 1 for m in left[:2])
 
 
 def _evidence(text: str, shape: Shape) -> str:

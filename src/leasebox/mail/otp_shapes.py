@@ -32,7 +32,7 @@ def find_shapes(text: str) -> list[Shape]:
 _CANDIDATE: Final = re.compile(
     r"(?<![0-9A-Za-z])(?:"
     r"(?P<cells>[0-9A-Z](?:[ \n][0-9A-Z]){3,9}(?![ ][0-9]))"
-    r"|(?<![0-9][ -])(?P<groups>[0-9]{2,5}(?P<gap>[ -])[0-9]{2,5}(?:(?P=gap)[0-9]{2,5}){0,3}(?![ -][0-9]))"
+    r"|(?<![0-9][ -])(?P<groups>[0-9]{2,5}(?P<gap>[ -])[0-9]{2,5}(?:(?P=gap)[0-9]{2,5}){0,2}(?![ -][0-9]))"
     r"|(?P<prefixed>[A-Z]{1,4}-[0-9]{4,8})"
     r"|(?P<dashed>[0-9A-Z]{3,5}-[0-9A-Z]{3,5}(?:-[0-9A-Z]{3,5})?)"
     r"|(?P<digits>[0-9]{4,10})"
@@ -134,11 +134,11 @@ def _is_part(text: str, start: int, end: int) -> bool:
         return True
     if before == " " and prior.isdigit() and end - start != 6:
         return True
-    if before == "*" and (prior == "*" or after not in ("*", "_")) and after != "*":
+    if before == "*" and after != "*" and (prior == "*" or after != "_"):
         return True
     if after and (after in "%°/\\@&=~#" or (after in ".,:" and later.isdigit()) or (after == "-" and later.isalnum())):
         return True
-    if after == "*" and later == "*" and before != "*" and before != "_":
+    if after == "*" and later == "*" and before not in ("*", "_"):
         return True
     low = text[end : end + 12].lower()
     return bool(_UNIT.match(low)) or bool(_MONEY.search(text[max(0, start - 5) : start].lower()))

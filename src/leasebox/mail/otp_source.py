@@ -19,23 +19,36 @@ def normalise(text: str) -> str:
 
 
 def blot(text: str) -> str:
-    """Links, mail addresses, hashes, IP addresses and colours overwritten with "~", so that all offsets stay."""
-    return _BLOT.sub(lambda m: "~" * len(m[0]), text)
+    """Links, addresses, hashes, phone and IP numbers and colours overwritten with "~", so that all offsets stay."""
+    if "://" in text or "www." in text:
+        text = _LINK.sub(_blank, text)
+    if "@" in text:
+        text = _MAIL_ADDRESS.sub(_blank, text)
+    return _NO_CODE.sub(_blank, text)
 
 
 def without_quotes(text: str, subject: str) -> str:
     """The text of a reply without what it quotes. A forwarded mail is no quote: it is what the mail is about."""
-    if _FORWARDED.search(text) or _FORWARD_SUBJECT.match(subject):
+    if is_forward(text) or _FORWARD_SUBJECT.match(subject):
         return _QUOTE_MARK.sub("", text)
-    if "\n>" in text or text.startswith(">"):
+    if "\n>" in text or text.startswith(">") or "\n >" in text:
         text = _QUOTED_LINE.sub("", text)
-    cut = _ATTRIBUTION.search(text) or _ORIGINAL.search(text) or _header_block(text)
-    return text[: cut.start()] if cut else text
+    starts = [len(text)]
+    if ":\n" in text or text.endswith(":"):
+        wrote = _ATTRIBUTION.search(text)
+        starts += [_attribution_start(text, wrote.start())] if wrote else []
+    if "--" in text:
+        original = _ORIGINAL.search(text)
+        starts += [original.start()] if original else []
+    if any(word in text for word in _FROM_WORDS):
+        block = _FROM_LINE.search(text)
+        starts += [block.start()] if block and text[: block.start()].strip() else []
+    return text[: min(starts)]
 
 
 def is_forward(text: str) -> bool:
-    """Whether a quoted part begins as a forwarded mail does."""
-    return bool(_FORWARDED.search(text, 0, 400))
+    """Whether a text holds the line that stands above a forwarded mail."""
+    return ("--" in text or "egin forw" in text) and bool(_FORWARDED.search(text))
 
 
 def is_reply(subject: str) -> bool:
@@ -56,21 +69,23 @@ _SIGNS: Final = str.maketrans(
     }
 )
 _FOREIGN_DIGIT: Final = re.compile(r"(?![0-9])\d")
-_BLOT: Final = re.compile(
-    r"(?:https?://|www\.)[^\s<>\"'|]++"
-    r"|[^\s<>@\"'(),;:]{1,64}@[a-zA-Z0-9-]{1,63}(?:\.[a-zA-Z0-9-]{1,63})+"
-    r"|\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b"
-    r"|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"
-    r"|\b[0-9A-Za-z]{16,}+"
+_LINK: Final = re.compile(r"(?:https?://|www\.)[^\s<>\"'|]++", re.I)
+_MAIL_ADDRESS: Final = re.compile(
+    r"(?<![^\s<>@\"'(),;:])[^\s<>@\"'(),;:]{1,64}@[a-zA-Z0-9-]{1,63}(?:\.[a-zA-Z0-9-]{1,63})+"
+)
+_NO_CODE: Final = re.compile(
+    r"\b(?:[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b|[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b|[0-9A-Za-z]{16,}+"
+    r"|[a-z0-9]{3}-[a-z0-9]{4}-[a-z0-9]{3}\b|0x[0-9a-fA-F]+)"
     r"|\+[0-9][0-9 ().-]{6,18}[0-9]|\([0-9]{2,5}\) ?[0-9]{3,4}[ -][0-9]{3,4}\b"
-    r"|(?<![0-9A-Za-z])#[0-9a-fA-F]{3}(?:[0-9a-fA-F]{3})?\b|\b0x[0-9a-fA-F]+"
-    r"|\b[a-z0-9]{3}-[a-z0-9]{4}-[a-z0-9]{3}\b"
+    r"|(?<![0-9A-Za-z])#[0-9a-fA-F]{3}(?:[0-9a-fA-F]{3})?\b"
 )
 _QUOTE_MARK: Final = re.compile(r"^[ \t]?(?:>[ \t]?)+", re.M)
 _QUOTED_LINE: Final = re.compile(r"^[ \t]?>.*$", re.M)
 _FORWARDED: Final = re.compile(
-    r"-{2,}\s?(?:forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado|mensagem encaminhada"
-    r"|messaggio inoltrato|doorgestuurd bericht|пересылаемое сообщение|пересланное сообщение|转发|轉寄|転送)|begin forwarded message",
+    r"(?<!-)-{2,}+\s?(?:forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado"
+    r"|mensagem encaminhada"
+    r"|messaggio inoltrato|doorgestuurd bericht|пересылаемое сообщение|пересланное сообщение|转发|轉寄|転送)"
+    r"|begin forwarded message",
     re.I,
 )
 _FORWARD_SUBJECT: Final = re.compile(r"\s*(?:fwd?|wg|tr|rv|enc|i|doorst|vs|转发|轉寄)\s?[:：]", re.I)
@@ -79,21 +94,31 @@ _WROTE: Final = (
     "wrote|schrieb|a écrit|escribió|escreveu|ha scritto|schreef|napisał\\(?a?\\)?|yazdı|skrev|kirjoitti|írta|napsal"
     "|написал\\(?а?\\)?|пише|пишет|写道|寫道|のメール|님이 작성|đã viết|menulis|كتب|έγραψε|a scris"
 )
-_ATTRIBUTION: Final = re.compile(rf"^[^\n]{{5,200}}(?:\n[^\n]{{0,100}})?(?:{_WROTE})[^\n]{{0,60}}[:：][ \t]*$", re.M)
+_ATTRIBUTION: Final = re.compile(rf"(?:{_WROTE})[^\n]{{0,60}}[:：][ \t]*$", re.M)
 _ORIGINAL: Final = re.compile(
-    r"^[ \t]*-{2,}\s?(?:original message|ursprüngliche nachricht|message d'origine|mensaje original|mensagem original"
+    r"^[ \t]*+-{2,}+\s?(?:original message|ursprüngliche nachricht|message d'origine|mensaje original|mensagem original"
     r"|messaggio originale|oorspronkelijk bericht|исходное сообщение|原始邮件|原始郵件|원본 메시지)",
     re.I | re.M,
 )
+_FROM_WORDS: Final = "From: Von: De: Da: Van: Od: Kimden: От: Від: 发件人 寄件者 差出人 보낸".split()
 _FROM_LINE: Final = re.compile(
-    r"^\*?(?:from|von|de|da|van|od|kimden|от|від|发件人|寄件者|差出人|보낸 사람)\*?\s?[:：][^\n]{1,200}\n"
-    r"(?:[^\n]{1,200}\n)?\*?(?:sent|date|gesendet|datum|envoyé|enviado|fecha|data|inviato|verzonden|wysłano|отправлено|дата|发送时间|寄件日期|送信日時|보낸 날짜)"
-    r"\*?\s?[:：]",
-    re.I | re.M,
+    r"^\*?(?:From|Von|De|Da|Van|Od|Kimden|От|Від|发件人|寄件者|差出人|보낸 사람)\*?\s?[:：]"
+    r"[^\n]{1,200}\n(?:[^\n]{1,200}\n)?"
+    r"\*?(?:Sent|Date|Gesendet|Datum|Envoyé|Enviad[oa]|Fecha|Data|Inviato|Verzonden|Wysłano|Tarih|Отправлено|Дата|Надіслано"
+    r"|发送时间|寄件日期|送信日時|보낸 날짜)\*?\s?[:：]",
+    re.M,
 )
 
 
-def _header_block(text: str) -> re.Match[str] | None:
-    """The header lines that Outlook puts above the mail it quotes; at the very top they are the mail's own."""
-    found = _FROM_LINE.search(text)
-    return found if found and text[: found.start()].strip() else None
+def _blank(match: re.Match[str]) -> str:
+    return "~" * (match.end() - match.start())
+
+
+def _attribution_start(text: str, at: int) -> int:
+    """Where "On … wrote:" starts: its line, or the one above where a client has folded it."""
+    start = text.rfind("\n", 0, at) + 1
+    line = text[start:at]
+    if any(c.isdigit() for c in line) or start < 2:
+        return start
+    above = text.rfind("\n", 0, start - 1) + 1
+    return above if any(c.isdigit() for c in text[above:start]) and start - above < 100 else start

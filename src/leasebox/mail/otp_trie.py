@@ -1,7 +1,7 @@
 """Word tables to one fast matcher: a trie of literals, so that a thousand phrases cost little more than ten.
 
-The notation of a table: phrases parted by commas or line ends. `foo` starts a word and may go on ("foos"); `foo.` is the
-whole word; `*foo` may also end a compound ("barfoo"). Scripts without gaps between words need no mark.
+The notation of a table: phrases parted by commas or line ends. `foo` starts a word and may go on ("foos"); `foo.` is
+the whole word; `*foo` may also end a compound ("barfoo"). Scripts without gaps between words need no mark.
 """
 
 import re
@@ -38,14 +38,14 @@ class Words:
         self._edged = re.compile(rf"(?<!{_LETTER}){_branch(edged)}")
         self._compound = re.compile(rf"(?<={_LETTER}){_branch(compound)}") if compound else None
         self._loose = re.compile(_branch(loose)) if loose else None
-        self._has_loose = re.compile(f"[{''.join(sorted({phrase[0] for phrase in loose}))}]")
+        self._has_loose = re.compile(f"[{''.join(sorted({phrase[0] for phrase in loose}))}]") if loose else None
 
     def find(self, low: str, start: int, end: int) -> list[Mark]:
         """Marks in low[start:end], in order, not overlapping. Linear; `low` must be in lower case and NFKC."""
         marks = list(self._marks(self._edged, low, start, end))
         if self._compound:
             marks += self._marks(self._compound, low, start, end)
-        if self._loose and self._has_loose.search(low, start, end):
+        if self._loose and self._has_loose and self._has_loose.search(low, start, end):
             marks += self._marks(self._loose, low, start, end)
         marks.sort()
         return _apart(marks)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from asyncpg import Record
-from sqlalchemy import Select, func, literal_column, or_, select
+from sqlalchemy import Select, any_, func, literal, literal_column, or_, select
 
 from leasebox.infra.db import Tx
 from leasebox.leases.tables import leases
+from leasebox.mail import search_words
 from leasebox.mail.model import Query
 from leasebox.mail.tables import messages
 from leasebox.values.ids import MailboxId, MessageId, TenantId
@@ -141,10 +142,12 @@ def _narrowed(statement: Select[Any], query: Query) -> Select[Any]:
     if query.until is not None:
         statement = statement.where(messages.c.received_at < query.until)
     if query.label is not None:
-        statement = statement.where(messages.c.labels.any(query.label))
+        statement = statement.where(literal(query.label) == any_(messages.c.labels))
     if query.text is not None:
         statement = statement.where(
-            messages.c.search.op("@@")(func.websearch_to_tsquery(literal_column("'simple'"), query.text))
+            messages.c.search.op("@@")(
+                func.websearch_to_tsquery(literal_column("'simple'"), search_words.sought(query.text))
+            )
         )
     if query.sender is not None:
         statement = statement.where(_sent_by(query.sender.lower()))

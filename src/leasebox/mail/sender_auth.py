@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 
 from leasebox.mail.address_list import domain_of, read_addresses
-from leasebox.mail.dns_resolver import LookupFailed, Resolver
 from leasebox.mail.headers import scan
+from leasebox.mail.lookups import LookupFailed, Resolver
 from leasebox.mail.mime_bounds import HEADER_BYTES, Defects
 
 CAP_S: Final = 5.0
@@ -175,7 +175,7 @@ class _Case:
     def judge(self, resolver: Resolver) -> None:
         if not self.needs_dns:
             return
-        # Imported here because they bring 30 MB that a machine without mail from outside never needs.
+        # Imported here because they bring 11 MB that a machine without mail from outside never needs.
         from leasebox.mail import dkim, dmarc, spf_policy  # noqa: PLC0415
 
         verdicts: tuple[dkim.Verdict, ...] = ()

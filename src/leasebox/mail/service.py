@@ -18,10 +18,11 @@ from leasebox.mail.errors import MessageGone
 from leasebox.mail.mime import ParsedMail
 from leasebox.mail.model import WAKE_MAILBOX, FreshMessage, PendingMail, Query, Recipient
 from leasebox.mail.otp import Extraction
-from leasebox.values.errors import NotFound
+from leasebox.values.errors import NotFound, Unprocessable
 from leasebox.values.facts import MESSAGE_RECEIVED, OTP_EXTRACTED
 from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId, ThreadId
 
+LABELS = 100
 CHECKING = {"spf": "pending", "dkim": "pending", "dmarc": "pending"}
 
 
@@ -98,8 +99,9 @@ async def place_after(
 async def require_readable_mailbox(tx: Tx, caller: Caller, mailbox_id: MailboxId, at: datetime) -> Lease:
     """The mailbox's latest lease. Raises NotFound, MailboxPaused, MailboxFrozen; an ended lease may still be read."""
     lease = (await leases.get_mailbox(tx, caller, mailbox_id)).lease
-    if lease.status(at) in ("paused", "frozen"):
-        lease.require_active(at)
+    refusal = leases.reading_refusal(lease.state, lease.frozen_at, lease.expires_at, at)
+    if refusal is not None:
+        raise refusal
     return lease
 
 
@@ -126,11 +128,13 @@ async def relabel(
     policy: LeasePolicy,
     at: datetime,
 ) -> list[str]:
-    """Add and remove labels; the labels that stand then. Raises as `get` does."""
+    """Add and remove labels; the labels that stand then. Raises as `get` does, and Unprocessable for too many."""
     _require_readable(await reading_store.head(tx, caller.tenant_id, message_id), caller, policy, at)
     labels = await reading_store.label(tx, caller.tenant_id, message_id, added, removed)
     if labels is None:
         raise MessageGone("No such message.")
+    if len(labels) > LABELS:
+        raise Unprocessable(f"A message has at most {LABELS} labels.", fix="Remove labels that you no longer need.")
     return labels
 
 

@@ -241,8 +241,6 @@ class Connection(asyncio.Protocol):
         if question is None:
             return self._flush(session)
         self._busy = True
-        if isinstance(question, TlsAsked):
-            self._pause()
         return self._door.run(self._answer(session, question))
 
     async def _answer(self, session: Session, question: Question | None) -> None:
@@ -329,10 +327,12 @@ class Connection(asyncio.Protocol):
             return MailRefusal.FAILED.value if storing else RcptVerdict.UNAVAILABLE.value
 
     async def _take_rate(self) -> Reply:
-        assert self._door.rate is not None
+        rate = self._door.rate
+        if rate is None:
+            return say.SENDER_OK
         try:
             async with asyncio.timeout(self._door.limits.rate_s):
-                allowed = await self._door.rate.take(self._client or self._client_ip)
+                allowed = await rate.take(self._client or self._client_ip)
         except Exception:  # noqa: BLE001 - a counter that cannot count must not cost a mail
             _log.warning("smtp rate not counted", exc_info=True, connection=self._token)
             return say.SENDER_OK

@@ -5,16 +5,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 from asyncpg import Record
 
 from leasebox.infra.db import Tx
+from leasebox.mail import search_words
 from leasebox.mail.model import CLAIM_TTL, FreshMessage, PendingMail, Recipient
 from leasebox.mail.smtp_intake import IncomingMail
 from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId, ThreadId
 
 _INSERT_MAILS = """
-INSERT INTO mails (id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, state, tries)
+INSERT INTO mails (id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, state,
+                   tries)
 SELECT id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, 'pending', 0
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
             $9::jsonb[])
@@ -23,6 +24,7 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $
 _CLAIM = """
 WITH next AS (
     SELECT id FROM mails WHERE state = 'pending' AND (claimed_until IS NULL OR claimed_until < $1)
+        AND octet_length(content) BETWEEN $5 AND $6
     ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 UPDATE mails SET claim = $2, claimed_until = $1 + $4::interval, tries = tries + 1 FROM next WHERE mails.id = next.id
@@ -37,21 +39,21 @@ _THREAD = """
 SELECT thread_id FROM messages WHERE lease_id = $1 AND header_message_id = ANY ($2) ORDER BY id DESC LIMIT 1
 """
 # Words of the subject and sender weigh more than those of the text; 'simple' keeps every language's words as they are.
+# What is searched comes in apart from what is shown, its words already made by `search_words`.
 _INSERT_MESSAGE = """
 INSERT INTO messages (id, tenant_id, mailbox_id, lease_id, mail_id, uid, seq, direction, received_at, size_bytes,
     parsed_status, thread_id, header_message_id, sender, sender_name, sender_domain, recipients, subject, preview,
     otp_code, verification_link, has_attachments, labels, auth, search)
 VALUES ($1, $2, $3, $4, $5, $6, $7, 'inbound', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
     ARRAY['received', 'unread'], $22,
-    setweight(to_tsvector('simple', $17), 'A') || setweight(to_tsvector('simple', $13 || ' ' || $14), 'B')
-        || to_tsvector('simple', $23))
+    setweight(to_tsvector('simple', $23), 'A') || setweight(to_tsvector('simple', $24), 'B')
+        || to_tsvector('simple', $25))
 """
 _INSERT_BODY = """
 INSERT INTO mail_bodies (mail_id, headers, cc, reply_to, body_text, body_html, attachments, extraction, defects)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
 _SET_AUTH = "UPDATE messages SET auth = $2 WHERE mail_id = $1"
-_SEARCHED_CHARS = 50_000
 
 
 async def insert_mails(tx: Tx, batch: Sequence[tuple[IncomingMail, MessageId, tuple[Recipient, ...]]]) -> None:
@@ -71,9 +73,12 @@ async def insert_mails(tx: Tx, batch: Sequence[tuple[IncomingMail, MessageId, tu
     )
 
 
-async def claim_mails(tx: Tx, at: datetime, limit: int) -> list[PendingMail]:
-    """Take up to `limit` mails that nobody parses; they are ours until `CLAIM_TTL` from now."""
-    return [_pending(row) for row in await tx.all(_CLAIM, at, uuid4(), limit, CLAIM_TTL)]
+async def claim_mails(tx: Tx, at: datetime, limit: int, smallest: int, largest: int) -> list[PendingMail]:
+    """Take up to `limit` mails of some sizes (bytes, both ends included) that nobody parses.
+
+    They are ours until `CLAIM_TTL` from now.
+    """
+    return [_pending(row) for row in await tx.all(_CLAIM, at, uuid4(), limit, CLAIM_TTL, smallest, largest)]
 
 
 async def finish_mail(tx: Tx, mail_id: MessageId) -> int:
@@ -126,7 +131,9 @@ async def insert_message(
         fresh.verification_link,
         bool(fresh.attachments),
         fresh.auth,
-        fresh.text[:_SEARCHED_CHARS],
+        search_words.indexed(fresh.subject),
+        search_words.indexed(f"{fresh.sender} {fresh.sender_name} {fresh.sender_domain}"),
+        search_words.indexed(fresh.text),
     )
 
 
@@ -152,6 +159,9 @@ async def set_auth(tx: Tx, mail_id: MessageId, auth: dict[str, str]) -> None:
 _ERASE_OF_LEASES = "DELETE FROM messages WHERE lease_id = ANY ($1) RETURNING mail_id"
 _ERASE_OF_MAILBOX = "DELETE FROM messages WHERE tenant_id = $1 AND mailbox_id = $2 RETURNING mail_id"
 _ERASE_ONE = "DELETE FROM messages WHERE tenant_id = $1 AND id = $2 RETURNING mail_id, lease_id, size_bytes"
+# Locked before the look in a statement of its own: else two lessees of one mail who delete their messages at once would
+# each still see the other's, and nobody would drop the mail.
+_LOCK_MAILS = "SELECT FROM mails WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
 _DROP_ORPHANS = """
 DELETE FROM mails WHERE id = ANY ($1) AND state = 'done' AND NOT EXISTS (
     SELECT FROM messages WHERE mail_id = mails.id)
@@ -181,6 +191,7 @@ async def erase_one(tx: Tx, tenant_id: TenantId, message_id: MessageId) -> Recor
 
 async def drop_orphans(tx: Tx, mail_ids: Sequence[UUID]) -> None:
     """Forget the raw form of mails that no message stands for any more."""
+    await tx.run(_LOCK_MAILS, mail_ids)
     await tx.run(_DROP_ORPHANS, mail_ids)
 
 

@@ -1,7 +1,7 @@
 """Tables of mail coming in.
 
 A mail is stored once, as received; `accepted_for` names the leases it was accepted for. The parser makes a message for
-each of them, complete, so every message there is is visible. `seq` numbers a mailbox's messages in the order of commits.
+each of them, complete: a message that exists is visible. `seq` numbers a mailbox's messages in the order of commits.
 """
 
 from sqlalchemy import (

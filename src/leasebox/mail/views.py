@@ -84,7 +84,7 @@ class CodeView(msgspec.Struct):
 
 
 class LinkView(msgspec.Struct):
-    """url: untrusted, never fetched by us. target: where a tracker's link leads, when that stands in the link itself."""
+    """url: untrusted, never fetched by us. target: where a tracker's link leads, if that stands in the link itself."""
 
     url: str
     confidence: float
@@ -119,14 +119,14 @@ class MessageView(MessageItem):
 
 def item(row: Record) -> MessageItem:
     """A row of a list."""
-    return MessageItem(**_common(row))
+    return MessageItem(**_shared(row))
 
 
 def whole(row: Record) -> MessageView:
     """A row with its body."""
     extraction = row["extraction"]
     return MessageView(
-        **_common(row),
+        **_shared(row),
         cc=_addresses(row["cc"]),
         reply_to=_addresses(row["reply_to"]),
         envelope_sender=row["envelope_sender"],
@@ -142,7 +142,7 @@ def whole(row: Record) -> MessageView:
     )
 
 
-def _common(row: Record) -> dict[str, Any]:
+def _shared(row: Record) -> dict[str, Any]:
     message_id = str(MessageId.of(row["id"]))
     return {
         "message_id": message_id,

@@ -5,28 +5,21 @@ from typing import Any
 import msgspec
 from litestar import Controller, Request, Response, get
 
-import leasebox
-from leasebox.config import Settings
 from leasebox.infra import metrics, migrate
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database
+from leasebox.infra.web.description import describe
 from leasebox.infra.web.limits import client
 from leasebox.infra.web.routes import public
 from leasebox.values.errors import Forbidden, Unavailable
 
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
-_CHAINS = {
-    1: ("Ethereum", "https://etherscan.io"),
-    8453: ("Base", "https://basescan.org"),
-    84532: ("Base Sepolia", "https://sepolia.basescan.org"),
-    31337: ("Local development chain", ""),
-}
 
 
 class RuntimeFacts(msgspec.Struct, frozen=True):
     """What an agent must know of an instance before it signs in. No secret in it.
 
-    prices and allowances: empty while nothing is metered. smtp: where mail for the mailbox domains is received; imap and
+    prices and allowances: empty while nothing is metered. smtp: where mail for the mailbox domains is received. imap and
     webmail_url: null while this version has none.
     """
 
@@ -53,37 +46,6 @@ class Health(msgspec.Struct):
 
 class NotForYou(Forbidden):
     fix = "Read the metrics from the machine itself."
-
-
-def facts_of(settings: Settings) -> RuntimeFacts:
-    """The facts of an instance with these settings."""
-    name, explorer = _CHAINS.get(settings.chain_id, (f"eip155:{settings.chain_id}", ""))
-    return RuntimeFacts(
-        siwe_mode="strict",
-        base_chain_id=settings.chain_id,
-        chain_name=name,
-        chain_hex=hex(settings.chain_id),
-        chain_rpc_urls=[],
-        chain_explorer_urls=[explorer] if explorer else [],
-        mailbox_domain=settings.mail_domain,
-        mailbox_domains=list(settings.mail_domains),
-        prices=[],
-        allowances=[],
-        limits={
-            "ttl_hours_max": 720,
-            "mail_bytes_max": settings.max_mail_mib * 1024 * 1024,
-            "lease_bytes_max": settings.lease_quota_mib * 1024 * 1024,
-            "lease_mails_max": settings.lease_quota_mails,
-            "retention_hours": settings.retention_hours,
-            "name_hold_days": settings.name_hold_days,
-            "api_rate": _rate(settings.api_rate),
-            "signin_rate": _rate(settings.signin_rate),
-        },
-        webmail_url=None,
-        smtp={"host": settings.smtp.host, "port": settings.smtp.port, "security": "starttls"},
-        imap=None,
-        version=leasebox.__version__,
-    )
 
 
 class RuntimeRoutes(Controller):
@@ -133,8 +95,4 @@ class HealthRoutes(Controller):
     @get("/openapi.json", include_in_schema=False, opt={"public": True})
     async def openapi(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
         """The API's description, OpenAPI 3.1."""
-        return request.app.openapi_schema.to_schema()
-
-
-def _rate(rate: Any) -> str:
-    return f"{rate.count}/{rate.seconds}s" if rate.count else "unlimited"
+        return describe(request.app)

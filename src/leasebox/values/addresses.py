@@ -102,7 +102,7 @@ def _canonical_local(text: str) -> str:
         text = _QUOTED_PAIR.sub(r"\1", text[1:-1])
     elif not _DOT_STRING.fullmatch(text):
         raise MalformedAddress("malformed local part")
-    # Lower-casing can leave NFC (capital dotted I), so normalise on both sides of it: the result is a fixed point.
+    # Small letters compose where capitals do not (h with a line below), so normalise on both sides of lower().
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
 
 

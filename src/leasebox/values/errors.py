@@ -89,6 +89,7 @@ class Conflict(LeaseboxError):
 class Gone(LeaseboxError):
     kind = Kind.GONE
     code = "gone"
+    fix = "It has ended for good; make a new one."
 
 
 class TooLarge(LeaseboxError):

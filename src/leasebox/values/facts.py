@@ -2,3 +2,4 @@
 
 MESSAGE_RECEIVED = "message.received"
 OTP_EXTRACTED = "otp.extracted"
+USAGE_DENIED = "usage.denied"

@@ -16,8 +16,9 @@ from litestar.openapi.spec import Components, Contact, SecurityScheme
 
 import leasebox
 from leasebox.config import Settings
+from leasebox.identity import siwe
 from leasebox.identity.callers import Callers
-from leasebox.identity.http import SignInRoutes, WalletRoutes, caller_provider
+from leasebox.identity.http import SignInRoutes, WalletRoutes, doorkeeper, provide_caller
 from leasebox.identity.keys_http import AgentRoutes, KeyRoutes
 from leasebox.identity.model import SignInPolicy
 from leasebox.identity.sign_in import SignIn
@@ -31,8 +32,10 @@ from leasebox.live.http import WaitRoutes
 from leasebox.live.hub import Hub, running
 from leasebox.mail import service as mail
 from leasebox.mail.http import MessageRoutes
-from leasebox.pages.meta_http import HealthRoutes, RuntimeRoutes, facts_of
+from leasebox.pages.http import GuideRoutes
+from leasebox.pages.meta_http import HealthRoutes, RuntimeRoutes
 from leasebox.wiring import process
+from leasebox.wiring.facts import facts_of, guide_facts_of
 from leasebox.wiring.process import Backbone
 
 BODY_CAP = 1024 * 1024
@@ -55,8 +58,9 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
             )
             serving = asyncio.create_task(server.serve())
             await _listening(settings.http.host, settings.http.port, serving)
-            process.settle()
             ready(f"http={settings.http}")
+            await asyncio.to_thread(siwe.warm)
+            process.settle()
             await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
             server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
             await serving
@@ -70,7 +74,8 @@ def build_app(settings: Settings, base: Backbone, hub: Hub) -> Any:
     return Edge(
         Litestar(
             route_handlers=routes(settings, base, hub, callers),
-            dependencies={"caller": Provide(caller_provider(callers, base.cache, settings.api_rate))},
+            guards=[doorkeeper(callers, base.cache, settings.api_rate)],
+            dependencies={"caller": Provide(provide_caller)},
             dto=StrictJson,
             return_dto=None,
             exception_handlers=EXCEPTION_HANDLERS,
@@ -105,9 +110,10 @@ def routes(settings: Settings, base: Backbone, hub: Hub, callers: Callers) -> Se
         bind(LeaseRoutes, **core, policy=policy, doors=doors),
         bind(AccountRoutes, **core, policy=policy, doors=doors, erase=staticmethod(mail.erase_of_mailbox)),
         bind(MessageRoutes, **core, policy=policy),
-        bind(WaitRoutes, **core, policy=policy, hub=hub),
+        bind(WaitRoutes, **core, policy=policy, hub=hub, callers=callers),
         bind(RuntimeRoutes, facts=facts),
         bind(HealthRoutes, db=base.db, cache=base.cache),
+        bind(GuideRoutes, facts=guide_facts_of(settings)),
     )
 
 

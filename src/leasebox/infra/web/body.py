@@ -63,12 +63,27 @@ class StrictJson(AbstractDTO[T]):
 def decode(raw: bytes, kind: type[T]) -> T:
     """Read JSON as `kind`. Raises BadRequest whose `errors` lists every fault found."""
     try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.ValidationError as fault:
-        raise _refusal(raw, kind, fault) from None
+        value = msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        message = f"The body is not JSON: {fault}."
-        raise BadRequest(message, errors=[FieldFault("body", str(fault))], fix="Send valid JSON in UTF-8.") from None
+        raise _refusal(raw, kind, str(fault)) from None
+    if rb"\u0000" in raw:
+        _refuse_nul(msgspec.json.decode(raw), "body")
+    return value
+
+
+def _refuse_nul(value: Any, path: str) -> None:
+    """No text that PostgreSQL stores can hold a NUL. Raises BadRequest naming the first one."""
+    match value:
+        case str() if "\x00" in value:
+            fault = FieldFault(path, "text cannot hold a NUL character")
+            raise BadRequest(f"{path} holds a NUL character.", errors=[fault])
+        case dict():
+            for name, inner in value.items():
+                _refuse_nul(name, path)
+                _refuse_nul(inner, f"{path}.{name}")
+        case list():
+            for place, inner in enumerate(value):
+                _refuse_nul(inner, f"{path}[{place}]")
 
 
 def _require_json(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
@@ -77,9 +92,14 @@ def _require_json(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
         raise UnsupportedMediaType(f"This route takes application/json, not {kind[:80] or 'an untyped body'}.")
 
 
-def _refusal(raw: bytes, kind: Any, first: msgspec.ValidationError) -> BadRequest:
-    value = msgspec.json.decode(raw)
-    faults = _faults(value, kind) or [FieldFault("body", _readable(str(first)))]
+def _refusal(raw: bytes, kind: Any, first: str) -> BadRequest:
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        # Only now is it known: a wrong type may stand before the place where the text stops being JSON.
+        message = f"The body is not JSON: {fault}."
+        return BadRequest(message, errors=[FieldFault("body", str(fault))], fix="Send valid JSON in UTF-8.")
+    faults = _faults(value, kind) or [FieldFault("body", first.replace(" - at `$`", ""))]
     listed = "; ".join(f"{fault.path}: {fault.message}" for fault in faults[:5])
     return BadRequest(f"The body has {len(faults)} fault(s): {listed}.", errors=faults)
 
@@ -105,7 +125,3 @@ def _faults(value: Any, kind: Any) -> list[FieldFault]:
 def _located(name: str, message: str) -> FieldFault:
     text, _, place = message.partition(" - at `")
     return FieldFault(f"body.{name}" + place.rstrip("`").removeprefix("$"), text)
-
-
-def _readable(message: str) -> str:
-    return message.replace(" - at `$`", "")

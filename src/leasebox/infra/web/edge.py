@@ -8,9 +8,13 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
+from litestar import Litestar
+
 from leasebox.infra import log, metrics
+from leasebox.infra.web.allow import Methods
 from leasebox.infra.web.problem import refuse
 from leasebox.values.paths import RouteFault, normalize
 
@@ -26,10 +30,11 @@ _SECURITY = (
 
 
 class Edge:
-    """Wraps an ASGI application."""
+    """Wraps a Litestar application."""
 
-    def __init__(self, app: Any, trusted: Sequence[Network]) -> None:
-        self._app = app
+    def __init__(self, app: Litestar, trusted: Sequence[Network]) -> None:
+        self._app: Any = app
+        self._methods = Methods(app.routes)
         self._trusted = tuple(trusted)
         self._log = log.get("http")
 
@@ -46,13 +51,16 @@ class Edge:
             await self._timed(scope, receive, send)
 
     async def _routed(self, scope: Scope, receive: Any, send: Send) -> None:
-        """Litestar answers `//v2/x`, `/v2/x/` and `/v2/%78` as if they were `/v2/x`; no route has two spellings here."""
+        """No route has two spellings here; Litestar would answer `//v2/x`, `/v2/x/` and `/v2/%78` like `/v2/x`."""
         method = str(scope.get("method", "GET"))
         fault = normalize(method, scope.get("raw_path") or scope["path"].encode())
         if isinstance(fault, RouteFault):
             await refuse(scope, send, fault)
-            return
-        await self._app(scope, receive, send)
+        elif method == "OPTIONS" and (allowed := self._methods.of(scope["path"])):
+            await send({"type": "http.response.start", "status": 204, "headers": [_allow(allowed)]})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self._app(scope, receive, send)
 
     async def _timed(self, scope: Scope, receive: Any, send: Send) -> None:
         started = time.perf_counter()
@@ -62,7 +70,12 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_extra_headers(scope["state"])]
+                headers = message["headers"]
+                if status == HTTPStatus.METHOD_NOT_ALLOWED:
+                    headers = [pair for pair in headers if pair[0] != b"allow"] + [
+                        _allow(self._methods.of(scope["path"]))
+                    ]
+                message["headers"] = [*headers, *_extra_headers(scope["state"])]
             await send(message)
 
         try:
@@ -115,6 +128,10 @@ def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 def _within(address: str, networks: Sequence[Network]) -> bool:
     parsed = _parsed(address)
     return parsed is not None and any(parsed in network for network in networks)
+
+
+def _allow(methods: Sequence[str]) -> tuple[bytes, bytes]:
+    return (b"allow", ", ".join(methods).encode())
 
 
 def _extra_headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:

@@ -2,19 +2,28 @@
 
 import base64
 import binascii
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
 from litestar.params import QueryParameter
 
+from leasebox.infra.web.body import FieldFault
 from leasebox.values.errors import BadRequest
 
 T = TypeVar("T")
 R = TypeVar("R")
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items at most.")]
-CursorText = Annotated[str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before.")]
+CursorText = Annotated[
+    str | None, QueryParameter(pattern=r"^[A-Za-z0-9_-]{22}$", description="`next_cursor` of the page before.")
+]
+MomentText = Annotated[
+    str | None,
+    QueryParameter(max_length=40, description="RFC 3339 time with its offset.", schema_extra={"format": "date-time"}),
+]
 
 
 class Page(msgspec.Struct, Generic[T]):
@@ -35,6 +44,22 @@ def after(cursor: str | None) -> uuid.UUID | None:
         raise BadRequest(
             "The cursor is not one of ours.", fix="Pass next_cursor exactly as the page before gave it."
         ) from None
+
+
+def moment(text: str | None, name: str) -> datetime | None:
+    """A time of a query parameter. Raises BadRequest for anything but RFC 3339 with an offset."""
+    if text is None:
+        return None
+    with contextlib.suppress(msgspec.ValidationError):
+        # A `+` that was not escaped arrives as a space.
+        found = msgspec.convert(text.replace(" ", "+"), datetime, strict=True)
+        if found.tzinfo is not None:
+            return found
+    raise BadRequest(
+        f"{name} is no RFC 3339 time with its offset.",
+        fix="Write times like 2026-11-20T10:02:24Z.",
+        errors=[FieldFault(f"query.{name}", "not an RFC 3339 time with its offset")],
+    )
 
 
 def page(rows: Sequence[R], limit: int, show: Callable[[R], T], key: Callable[[R], uuid.UUID]) -> Page[T]:

@@ -89,8 +89,6 @@ async def refuse(scope: Any, send: Any, why: RouteFault) -> None:
     fault.kind, fault.code = why.routed_as, "not_found" if why.routed_as is Kind.NOT_FOUND else "method_not_allowed"
     body = msgspec.json.encode(problem(fault, str(scope["path"]), str(scope["state"].get("request_id", ""))))
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-    if fault.kind is Kind.METHOD_NOT_ALLOWED:
-        headers.append((b"allow", b"GET, POST, PATCH, DELETE"))
     await send({"type": "http.response.start", "status": fault.kind.value, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from litestar import Controller
 from litestar.connection import ASGIConnection
 from litestar.di import Dependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
 from leasebox.infra.web.problem import refusals
@@ -35,6 +36,12 @@ def signed_in(*statuses: int) -> dict[str, Any]:
 def public(*statuses: int) -> dict[str, Any]:
     """The same for a route that anybody may call."""
     return {"opt": {"public": True}, "responses": refusals(*sorted({*_ALWAYS, *statuses})), "security": [{}]}
+
+
+def or_nothing(declared: dict[str, Any], description: str) -> dict[str, Any]:
+    """The same declaration for a route that may also answer 204."""
+    nothing = {204: ResponseSpec(None, generate_examples=False, description=description)}
+    return declared | {"responses": declared["responses"] | nothing}
 
 
 def bind(routes: type[Controller], **services: Any) -> type[Controller]:

@@ -29,6 +29,9 @@ class Look(msgspec.Struct, frozen=True):
 
 PLAIN: Final = Look()
 
+READ_ATTRIBUTES: Final = ("style", "class", "id", "color", "bgcolor", "hidden")
+"""All that restyle reads of an element besides its name."""
+
 STYLE_CAP: Final = 4_000
 SHEET_CAP: Final = 64_000
 

@@ -1,0 +1,68 @@
+"""Spend caps: what a tenant, or one of its API keys, may spend in a UTC day or month.
+
+A cap counts what is held for proofs; what is given back counts no more. A session of the tenant's wallet sets it.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from leasebox.audit.service import record
+from leasebox.billing import ledger_store
+from leasebox.billing.errors import CapNotYours, CapUseless
+from leasebox.billing.model import CapSpan, SpendCap, tenant_scope
+from leasebox.identity.model import Caller
+from leasebox.infra.db import Tx
+from leasebox.values.errors import NotFound
+from leasebox.values.ids import KeyId, TenantId
+from leasebox.values.money import Usdc
+
+
+async def set_cap(
+    tx: Tx,
+    caller: Caller,
+    api_key_id: KeyId | None,
+    span: CapSpan,
+    limit: Usdc | None,
+    at: datetime,
+    request_id: str,
+) -> None:
+    """Set or change a cap; None takes it away. It counts what was spent since its window began.
+
+    Raises CapNotYours (403) for an API key, NotFound (key), CapUseless (422) for a key that could make itself another.
+    """
+    if isinstance(caller.credential_id, KeyId):
+        raise CapNotYours("An API key cannot set spend caps.")
+    if api_key_id is not None and limit is not None:
+        await _require_cappable(tx, caller.tenant_id, api_key_id)
+    subject = tenant_scope(caller.tenant_id, api_key_id)
+    await ledger_store.open_funds(tx, caller.tenant_id)
+    if limit is None:
+        await ledger_store.drop_cap(tx, caller.tenant_id, subject, span)
+    else:
+        await ledger_store.set_cap(tx, caller.tenant_id, subject, span, limit, at)
+    act = caller.act(at, request_id, "spend_cap.set", str(subject))
+    detail = {"window": span, "limit_usdc": None if limit is None else str(limit)}
+    await record(tx, msgspec.structs.replace(act, detail=detail))
+
+
+async def caps_of(tx: Tx, tenant_id: TenantId, at: datetime) -> list[SpendCap]:
+    """A tenant's caps, its own first, with what is used of each in the present window."""
+    return [
+        SpendCap(
+            None if row["subject"] == tenant_id else KeyId.of(row["subject"]),
+            row["span"],
+            Usdc(row["limit_micros"]),
+            Usdc(row["used_micros"]),
+            row["resets_at"],
+        )
+        for row in await ledger_store.caps(tx, tenant_id, at)
+    ]
+
+
+async def _require_cappable(tx: Tx, tenant_id: TenantId, api_key_id: KeyId) -> None:
+    scopes = await ledger_store.key_scopes(tx, tenant_id, api_key_id)
+    if scopes is None:
+        raise NotFound("No such API key.")
+    if "keys:write" in scopes:
+        raise CapUseless("This key may make further keys, so a cap on it would hold nothing.")

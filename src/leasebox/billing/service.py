@@ -1,0 +1,221 @@
+"""Verbs of metering: admit a call or refuse it with the way to pay, issue proofs, give expired holds back.
+
+The database decides in one statement, in the transaction of the work, so a call that fails costs nothing.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from asyncpg import Record
+
+from leasebox.audit.model import Act
+from leasebox.audit.service import record
+from leasebox.billing import store
+from leasebox.billing.errors import InvalidPaymentProof, NotPayable, PaymentRequired
+from leasebox.billing.model import Admission, Demand, IssuedProof, Reason, Released, proof_offer
+from leasebox.billing.prices import METERED_ROUTES, NEW_TENANT_CREDIT_LIMIT, Meter
+from leasebox.billing.proof import LIFETIME, Claims, ProofFault, ProofId, bound_to, sign, verify
+from leasebox.identity.model import Caller
+from leasebox.infra.db import Tx
+from leasebox.infra.facts_log import Fact, append
+from leasebox.values.clock import rfc3339
+from leasebox.values.errors import LeaseboxError
+from leasebox.values.facts import USAGE_DENIED
+from leasebox.values.ids import EventId
+from leasebox.values.keys import KeyRing
+from leasebox.values.money import Usdc
+from leasebox.values.paths import Route, RouteFault, normalize
+
+_COUNTED_UNITS = frozenset({Meter.MESSAGE_SEND})  # the others count calls
+_COUNTERS_KEPT = timedelta(days=3)
+_SAID = {
+    "malformed": "The payment proof is no text of ours.",
+    "unknown_key": "The payment proof was signed with a key that is not in use any more.",
+    "bad_mac": "The payment proof was altered, or another instance signed it.",
+    "not_yet_valid": "The payment proof begins later than now.",
+    "expired": "The payment proof has expired; what was held is yours again.",
+    "foreign_tenant": "The payment proof belongs to another tenant.",
+    "wrong_method": "The payment proof is for another method.",
+    "wrong_path": "The payment proof is for another path.",
+    "replayed": "The payment proof was spent before.",
+    "released": "The payment proof was given up; what was held is yours again.",
+    "unknown": "The payment proof was never issued here.",
+    "too_small": "The payment proof covers fewer units than this call takes.",
+}
+
+
+async def admit(tx: Tx, caller: Caller, demand: Demand, keys: KeyRing) -> Admission:
+    """Let a metered call run: free while its allowance lasts, else by its proof, which is spent once and for good.
+
+    Takes the allowance, spends the proof, moves the amount from held to revenue and records the usage event, all in
+    the caller's transaction and one round trip. A proof is not looked at while the call is free: it stays unspent.
+    Units that the allowance still has are free, the proof pays for the rest, and what it holds beyond that goes back.
+
+    Raises PaymentRequired, InvalidPaymentProof (402): roll back then, as any door does.
+    """
+    proof = _read(caller, demand, keys)
+    event_id = EventId.new(demand.at)
+    row = await store.admit(tx, caller, demand, event_id, proof if isinstance(proof, ProofId) else None)
+    match row["outcome"]:
+        case "free" | "paid":
+            return Admission(
+                event_id,
+                demand.meter,
+                row["free_quantity"],
+                row["paid_quantity"],
+                row["price_version"],
+                Usdc(row["unit_price_micros"]),
+            )
+        case "unpaid" if isinstance(proof, str):
+            raise _invalid(demand, proof, row)
+        case "unpaid":
+            raise _unpaid(demand, row)
+        case reason:
+            raise _invalid(demand, reason, row)
+
+
+async def foresee(tx: Tx, caller: Caller, demand: Demand, keys: KeyRing) -> None:
+    """Refuse early what `admit` would refuse now; takes nothing. For calls that wait before they have done their work.
+
+    Raises PaymentRequired, InvalidPaymentProof.
+    """
+    row = await store.foresee(tx, caller.tenant_id, demand)
+    if row["free_quantity"] >= demand.quantity:
+        return
+    proof = _read(caller, demand, keys)
+    if proof is None:
+        raise _unpaid(demand, row)
+    if isinstance(proof, str):
+        raise _invalid(demand, proof, row)
+    state = await store.proof_state(tx, caller.tenant_id, proof)
+    if state != "held":
+        raise _invalid(demand, {"spent": "replayed", "released": "released"}.get(state or "", "unknown"), row)
+
+
+def payable(method: str, path: str, quantity: int) -> Route:
+    """The metered route that somebody wants a proof for, as it stands on the wire; a query is cut off.
+
+    Raises NotPayable (400): not a metered route, not its canonical spelling, or more units than it counts.
+    """
+    route = normalize(method, path)
+    if isinstance(route, RouteFault):
+        raise NotPayable(f"Method and path are not spelled as a route is ({route.value}).", reason=route.value)
+    meter = METERED_ROUTES.get(route)
+    if meter is None:
+        raise NotPayable(f"{route.method} {route.path} costs nothing.", reason="not_metered")
+    if quantity > 1 and meter not in _COUNTED_UNITS:
+        raise NotPayable(f"{route.method} {route.path} counts calls: its quantity is 1.", reason="quantity")
+    return route
+
+
+async def issue_proof(
+    tx: Tx, caller: Caller, route: Route, quantity: int, keys: KeyRing, at: datetime, request_id: str
+) -> IssuedProof:
+    """Hold the price of a call on the tenant's balance, else on the month's invoice, and sign a proof of it.
+
+    The hold ends with the proof, after `LIFETIME`. Raises PaymentRequired (402): neither the balance nor what may be
+    owed covers it, or a spend cap would be passed.
+    """
+    meter, proof_id, expires_at = METERED_ROUTES[route], ProofId.new(at), at + LIFETIME
+    row = await store.hold(tx, caller, proof_id, route, meter, quantity, NEW_TENANT_CREDIT_LIMIT, at, expires_at)
+    amount, version = Usdc(row["amount_micros"]), row["price_version"]
+    if row["outcome"] != "held":
+        raise _nothing_left(meter, amount, row)
+    act = caller.act(at, request_id, "payment.hold", str(proof_id))
+    await record(tx, msgspec.structs.replace(act, detail={"amount_usdc": str(amount)}))
+    claims = Claims(
+        proof_id, caller.tenant_id, route.method, route.path, meter, amount, version, at.astimezone(UTC), expires_at
+    )
+    return IssuedProof(proof_id, sign(claims, keys.current), route, meter, quantity, amount, version, claims.expires_at)
+
+
+async def note_denial(tx: Tx, caller: Caller, demand: Demand, refusal: LeaseboxError) -> None:
+    """Record that a call was refused for want of payment. For a transaction of its own: the call's is rolled back."""
+    payload = {
+        "meter": demand.meter.value,
+        "method": demand.route.method,
+        "path": demand.route.path,
+        "quantity": demand.quantity,
+        "error": refusal.code,
+        "reason": refusal.fields.get("reason"),
+        "actor": caller.actor,
+        "request_id": demand.request_id,
+    }
+    await append(tx, [Fact(caller.tenant_id, None, None, USAGE_DENIED, payload, demand.at)])
+
+
+async def release_expired(tx: Tx, at: datetime, limit: int) -> Released:
+    """Give up to `limit` expired holds of all tenants back; those being spent right now are left alone."""
+    count, amount = await store.release_expired(tx, at, limit)
+    if count:
+        detail = {"count": count, "amount_usdc": str(amount)}
+        await record(tx, Act(at, "job:holds", "payment.release", "payment_proofs", None, "job", detail=detail))
+    return Released(count, amount)
+
+
+async def forget_windows(tx: Tx, at: datetime) -> int:
+    """Drop the allowance counters of windows that are long over; how many."""
+    return await store.forget_counters(tx, at - _COUNTERS_KEPT)
+
+
+def _read(caller: Caller, demand: Demand, keys: KeyRing) -> ProofId | str | None:
+    """The id of the proof sent along, why it is none for this call, or None if there is none."""
+    if not demand.proof:
+        return None
+    claims = verify(demand.proof, keys, demand.at)
+    if isinstance(claims, ProofFault):
+        return claims.value
+    fault = bound_to(claims, caller.tenant_id, demand.route.method, demand.route.path)
+    return claims.proof_id if fault is None else fault.value
+
+
+def _unpaid(demand: Demand, row: Record) -> PaymentRequired:
+    due, fields = _how_to_pay(demand, row)
+    what = "calls" if demand.quantity == 1 else "units"
+    reset = rfc3339(row["resets_at"])
+    return PaymentRequired(
+        f"The {row['free_units']} free {what} of {demand.meter} this {row['span']} are used up; this costs {due} USDC.",
+        fix=f"Send {_spelled(demand.route)} to POST /v2/payments/proof, its answer as x-payment-proof; or wait to {reset}.",
+        **fields,
+    )
+
+
+def _invalid(demand: Demand, reason: str, row: Record) -> InvalidPaymentProof:
+    return InvalidPaymentProof(_SAID[reason], reason=reason, **_how_to_pay(demand, row)[1])
+
+
+def _how_to_pay(demand: Demand, row: Record) -> tuple[Usdc, dict[str, Any]]:
+    units = demand.quantity - row["free_quantity"]
+    due = Usdc(row["unit_price_micros"]) * units
+    reason = Reason("allowance_used", row["free_units"], row["span"], row["resets_at"])
+    return due, {
+        "meter": demand.meter.value,
+        "amount_usdc": str(due),
+        "reasons": [reason],
+        "accepts": proof_offer(demand.route, units, due),
+    }
+
+
+def _nothing_left(meter: Meter, amount: Usdc, row: Record) -> PaymentRequired:
+    limit, left = str(Usdc(row["limit_micros"])), str(Usdc(row["left_micros"]))
+    said: dict[str, Any] = {"meter": meter.value, "amount_usdc": str(amount), "accepts": []}
+    if row["outcome"] == "spend_cap":
+        reason = Reason("spend_cap", limit, row["span"], row["resets_at"], left)
+        return PaymentRequired(
+            f"The spend cap of {limit} USDC a {row['span']} leaves {left}; this costs {amount}.",
+            fix="Wait until the cap's window resets, or sign in with the tenant's wallet and raise it.",
+            reasons=[reason],
+            **said,
+        )
+    reason = Reason("credit_limit", limit, "invoice", None, left)
+    return PaymentRequired(
+        f"Neither the balance nor what may be owed ({limit} USDC in all) covers {amount} USDC.",
+        fix="Ask the operator of this instance to add balance or raise the limit; GET /v2/billing/balance shows both.",
+        reasons=[reason],
+        **said,
+    )
+
+
+def _spelled(route: Route) -> str:
+    return f'{{"method": "{route.method}", "path": "{route.path}"}}'

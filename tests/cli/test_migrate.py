@@ -1,0 +1,38 @@
+"""`leasebox migrate`: on a given database, on the running embedded one, on one that it starts for the purpose."""
+
+from pathlib import Path
+
+from leasebox.infra import migrate
+from leasebox.infra.embedded import Engines
+from tests.cli.stage import environment, leasebox
+
+
+def expected() -> str:
+    return f"applied {', '.join(migrate.revisions())}\n" if migrate.revisions() else "nothing to apply\n"
+
+
+def test_it_starts_the_homes_own_engine_for_it(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    first, second = leasebox(env, "migrate"), leasebox(env, "migrate")
+    assert (first.returncode, first.stdout, first.stderr) == (0, expected(), "")
+    assert (second.returncode, second.stdout, second.stderr) == (0, "nothing to apply\n", "")
+    assert not (tmp_path / "home" / "run").exists()
+
+
+def test_it_uses_the_engine_that_already_runs(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    engines = Engines(tmp_path / "home")
+    url = engines.start().database_url or ""
+    done = leasebox(env, "migrate")
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected(), "")
+    given = leasebox(env | {"DATABASE_URL": url, "LEASEBOX_SECRET": "k" * 40}, "migrate")
+    assert (given.returncode, given.stdout, given.stderr) == (0, "nothing to apply\n", "")
+    engines.stop()
+
+
+def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
+    dead = {"DATABASE_URL": "postgresql://u:c4n4ry@127.0.0.1:1/d", "LEASEBOX_SECRET": "k" * 40}
+    done = leasebox(environment(tmp_path, **dead), "migrate")
+    assert done.returncode == 2
+    assert done.stderr.startswith("leasebox: DATABASE_URL: cannot use the database at 127.0.0.1:1")
+    assert "c4n4ry" not in done.stderr

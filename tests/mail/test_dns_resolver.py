@@ -1,0 +1,165 @@
+"""The resolver over real packets, held to the same table as the fake; and what it does when nobody answers."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from leasebox.mail import dns_resolver
+from leasebox.mail.dns_resolver import DnsResolver
+from leasebox.mail.lookups import LookupFailed, Record, Resolver
+from tests.fakes.dns import FakeDns
+
+ZONE: dict[str, list[Record]] = {
+    "txt acme.example": [b"v=spf1 -all", b"joined"],
+    "a acme.example": ["192.0.2.1", "192.0.2.2"],
+    "aaaa acme.example": ["2001:db8::1"],
+    "mx acme.example": [(10, "mx.acme.example")],
+    "ptr 1.2.0.192.in-addr.arpa": ["mx.acme.example"],
+}
+WIRE = {
+    "txt acme.example": ['"v=spf1 -all"', '"joi" "ned"'],
+    "a acme.example": ["192.0.2.1", "192.0.2.2"],
+    "aaaa acme.example": ["2001:db8::1"],
+    "mx acme.example": ["10 mx.acme.example."],
+    "ptr 1.2.0.192.in-addr.arpa": ["mx.acme.example."],
+}
+
+
+class NameServer:
+    """Answers from WIRE on loopback; SERVFAIL for `silent.example`; says nothing while `mute`."""
+
+    def __init__(self) -> None:
+        self.mute = False
+        self.questions = 0
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                packet, client = self._socket.recvfrom(2048)
+            except OSError:
+                return
+            self.questions += 1
+            if not self.mute:
+                self._socket.sendto(self._answer(packet), client)
+
+    def _answer(self, packet: bytes) -> bytes:
+        query = dns.message.from_wire(packet)
+        asked = query.question[0]
+        reply = dns.message.make_response(query)
+        reply.flags |= dns.flags.RA
+        name = asked.name.to_text(omit_final_dot=True).lower()
+        kind = asked.rdtype.name
+        texts = WIRE.get(f"{kind.lower()} {name}", [])
+        if texts:
+            reply.answer.append(dns.rrset.from_text_list(asked.name, 60, "IN", kind, texts))
+        elif name == "silent.example":
+            reply.set_rcode(dns.rcode.SERVFAIL)
+        elif name != "acme.example":
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        return reply.to_wire()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def server() -> Iterator[NameServer]:
+    running = NameServer()
+    yield running
+    running.close()
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def resolver_to(server: NameServer, watch: Watch) -> DnsResolver:
+    resolver = DnsResolver(nameservers=("127.0.0.1",), timeout_s=0.25, monotonic=watch)
+    assert resolver._stub is not None
+    resolver._stub.port = server.port
+    return resolver
+
+
+@pytest.fixture(params=["real", "fake"])
+def either(request: pytest.FixtureRequest, server: NameServer) -> Resolver:
+    return resolver_to(server, Watch()) if request.param == "real" else FakeDns(ZONE, ["silent.example"])
+
+
+def test_records_are_found(either: Resolver) -> None:
+    assert sorted(either.txt("acme.example")) == [b"joined", b"v=spf1 -all"]
+    assert sorted(either.a("ACME.example.")) == ["192.0.2.1", "192.0.2.2"]
+    assert either.aaaa("acme.example") == ("2001:db8::1",)
+    assert either.mx("acme.example") == ((10, "mx.acme.example"),)
+    assert either.ptr("1.2.0.192.in-addr.arpa") == ("mx.acme.example",)
+
+
+def test_what_is_not_there_is_empty(either: Resolver) -> None:
+    assert either.txt("nowhere.example") == ()
+    assert either.ptr("acme.example") == ()
+
+
+def test_no_answer_is_a_failure(either: Resolver) -> None:
+    with pytest.raises(LookupFailed):
+        either.txt("silent.example")
+
+
+def test_answers_are_kept_for_their_time(server: NameServer) -> None:
+    watch = Watch()
+    resolver = resolver_to(server, watch)
+    for _ in range(3):
+        assert resolver.a("acme.example")
+        assert resolver.a("nowhere.example") == ()
+    assert server.questions == 2
+    watch.now += 61
+    assert resolver.a("acme.example")
+    assert server.questions == 3
+
+
+def test_the_cache_is_bounded(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_resolver, "CACHE_NAMES", 2)
+    resolver = resolver_to(server, Watch())
+    for name in ("a.example", "b.example", "c.example"):
+        resolver.a(name)
+    assert len(resolver._cache) == 2
+
+
+def test_a_dead_resolver_is_left_alone_for_a_minute(server: NameServer) -> None:
+    watch = Watch()
+    resolver = resolver_to(server, watch)
+    server.mute = True
+    for _ in range(5):
+        with pytest.raises(LookupFailed):
+            resolver.a("acme.example")
+    asked = server.questions
+    assert asked <= 4  # dnspython asks more than once within a timeout
+    server.mute = False
+    watch.now += dns_resolver.SILENT_S + 1
+    assert resolver.a("acme.example")
+    assert server.questions == asked + 1
+
+
+@pytest.mark.parametrize("name", ["a..example", "a" * 64 + ".example", "x." * 200 + "example"])
+def test_names_that_are_none_fail(server: NameServer, name: str) -> None:
+    with pytest.raises(LookupFailed):
+        resolver_to(server, Watch()).a(name)
+    assert server.questions == 0
+
+
+def test_a_machine_without_servers_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_resolver, "_stub", lambda _: None)
+    with pytest.raises(LookupFailed):
+        DnsResolver().txt("acme.example")
