@@ -46,7 +46,7 @@ async def database_url(engines: EngineUrls, template: str) -> AsyncIterator[str]
     name = f"test_{os.getpid()}_{next(_NUMBER)}"
     await _execute(engines.database_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield database_named(engines.database_url, name)
-    await _execute(engines.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await _drop(engines.database_url, name)
 
 
 @pytest.fixture
@@ -66,6 +66,18 @@ async def house(database_url: str, redis_url: str, tmp_path: Path) -> AsyncItera
 def database_named(url: str, name: str) -> str:
     """The same server's URL with another database."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+async def _drop(url: str, name: str) -> None:
+    """Drop a database; autovacuum may be at work in it, and is not ours to end."""
+    for _ in range(100):
+        try:
+            await _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+        except (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectInUseError):
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"{name} is still in use after 10 s")
 
 
 async def _execute(url: str, sql: str) -> None:

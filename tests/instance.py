@@ -44,9 +44,10 @@ def up(home: Path, **settings: str) -> Iterator[Instance]:
     try:
         yield _ready(process, home, log)
     finally:
-        process.send_signal(signal.SIGTERM)
         try:
-            assert process.wait(30) in (0, 2)
+            if process.poll() is None:  # else the test has ended it in its own way
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(30) in (0, 2)
         finally:
             process.kill()
             process.stdout.close()  # type: ignore[union-attr]

@@ -14,6 +14,7 @@ from leasebox.config import Settings
 from leasebox.infra import cache, db
 from leasebox.live.hub import Hub, running
 from leasebox.values.clock import Clock
+from leasebox.wiring.billing import publish_prices
 from leasebox.wiring.http import build_app
 from leasebox.wiring.process import Backbone
 from tests.fakes.clock import FakeClock
@@ -31,6 +32,7 @@ def settings_for(database_url: str, redis_url: str, home: str, **more: str) -> S
         "LEASEBOX_DNS": "off",
         "LEASEBOX_TENANT_RATE": "0",
         "LEASEBOX_SIGNIN_RATE": "0",
+        "LEASEBOX_CLAIM_RATE": "0",
         "LEASEBOX_API_RATE": "0",
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
@@ -75,6 +77,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[House]:
     database = await db.connect(settings.database_url.reveal(), wakes=redis, at_most=20)
     base = Backbone(database, redis, clock)
     try:
+        await publish_prices(settings, base)
         async with running(Hub(redis)) as hub:
             yield House(settings, base, hub, build_app(settings, base, hub))
     finally:

@@ -16,7 +16,7 @@ import pytest
 from leasebox.infra.db import Wake
 from leasebox.infra.embedded import EngineUrls
 from leasebox.mail.intake import GroupIntake
-from leasebox.mail.jobs import Parser, Reader
+from leasebox.mail.jobs import Parser, Reader, SenderJudge
 from leasebox.mail.model import WAKE_PARSER
 from leasebox.mail.parse_pool import ParsePool
 from leasebox.mail.sender_auth import SenderCheck
@@ -31,6 +31,12 @@ CODE_MAIL = (
     b"From: Shop <no-reply@shop.example>\r\nTo: you@inbox.leasebox.test\r\nSubject: Your code\r\n"
     b"Message-ID: <%d@shop.example>\r\n\r\nYour verification code is 4812%02d.\r\n"
 )
+# Mail is no matter of money here: nobody runs out of free calls.
+FREE = """
+[meters]
+"mailbox.lease" = {free = 1000000, window = "hour", price = "0.001000"}
+"message.read" = {free = 1000000, window = "day", price = "0.001000"}
+"""
 PATIENCE_S = 20.0
 
 
@@ -70,7 +76,9 @@ async def shared_house(
     home = tmp_path_factory.mktemp("home")
     async with database(engines, template) as url:
         assert engines.redis_url is not None
-        async with opened(settings_for(url, engines.redis_url, str(home)), FakeClock()) as house:
+        (home / "prices.toml").write_text(FREE)
+        settings = settings_for(url, engines.redis_url, str(home), LEASEBOX_PRICES=str(home / "prices.toml"))
+        async with opened(settings, FakeClock()) as house:
             yield house
 
 
@@ -115,8 +123,7 @@ class Post:
         await until(self._is_idle)
 
     async def _is_idle(self) -> bool:
-        pending = await self.house.db.read(lambda tx: tx.value("SELECT count(*) FROM mails WHERE state = 'pending'"))
-        return int(pending) == 0
+        return not await value(self.house, "SELECT count(*) FROM mails WHERE state = 'pending'")
 
     @contextlib.asynccontextmanager
     async def wire(self) -> AsyncIterator["Wire"]:
@@ -200,18 +207,21 @@ def intake_of(house: House, **policy: Any) -> GroupIntake:
 
 
 @contextlib.asynccontextmanager
-async def parsing(house: House, reader: Reader | None = None) -> AsyncIterator[Parser]:
+async def parsing(
+    house: House, reader: Reader | None = None, judge: SenderJudge | None = None
+) -> AsyncIterator[Parser]:
     """The parser role's work, until the context ends."""
-    pool, judge, stop = ParsePool(), SenderCheck(None), asyncio.Event()
-    parser = Parser(house.db, reader or pool, judge, house.clock)
+    pool, nobody, stop = ParsePool(), SenderCheck(None), asyncio.Event()
+    parser = Parser(house.db, reader or pool, judge or nobody, house.clock)
     with house.hub.listening(WAKE_PARSER, "") as woken:
         running = asyncio.create_task(parser.run(woken, stop))
         try:
             yield parser
         finally:
             stop.set()
-            await running
-            judge.close()
+            async with asyncio.timeout(PATIENCE_S):
+                await running
+            nobody.close()
             await pool.close()
 
 
@@ -252,6 +262,21 @@ async def messages_of(agent: Agent, **query: Any) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
     return items
+
+
+async def value(house: House, sql: str, *values: Any) -> Any:
+    """The first column of the first row of a query."""
+    return await house.db.read(lambda tx: tx.value(sql, *values))
+
+
+async def rows(house: House, sql: str, *values: Any) -> list[Any]:
+    """All rows of a query."""
+    return list(await house.db.read(lambda tx: tx.all(sql, *values)))
+
+
+async def change(house: House, sql: str, *values: Any) -> int:
+    """How many rows a statement touched; for what only an operator or another process does."""
+    return await house.db.transact(lambda tx: tx.run(sql, *values))
 
 
 async def statuses(calls: Sequence[Awaitable[Any]]) -> list[int]:

@@ -51,6 +51,7 @@ def faults_of(home: Path, **environ: str) -> list[str]:
         ("signin_rate", Rate(60, 60)),
         ("tenant_rate", Rate(20, 3600)),
         ("claim_rate", Rate(10, 3600)),
+        ("claim_confirm", "page"),
         ("api_rate", Rate(120, 1)),
         ("smtp_rate", Rate(300, 60)),
         ("smtp_connections", 30),

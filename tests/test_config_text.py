@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasebox import config_text as text_of
+from leasebox.admin.model import Role
 from leasebox.config import DOCUMENTED, Setting
-from leasebox.config_text import Address, Resolver
+from leasebox.config_text import Address, AdminWallet, Resolver
 from leasebox.values.rate import Rate
 from leasebox.values.secret import Secret
 
@@ -31,7 +32,16 @@ WALLET = "0x" + "aB" * 20
         (text_of.public_url, "http://[::1]:8080", "http://[::1]:8080"),
         (text_of.domains, "A.example, b.example.,a.example", ("a.example", "b.example")),
         (text_of.domains, "xn--bcher-kva.example", ("xn--bcher-kva.example",)),
-        (text_of.wallets, f"{WALLET}, {WALLET.lower()}", (WALLET.lower(),)),
+        (text_of.admin_wallets, f"{WALLET}, {WALLET.lower()}", (AdminWallet(WALLET.lower(), Role.OWNER),)),
+        (
+            text_of.admin_wallets,
+            f"{WALLET}:auditor,0x{'1' * 40}:viewer,0x{'2' * 40}:owner",
+            (
+                AdminWallet(WALLET.lower(), Role.AUDITOR),
+                AdminWallet("0x" + "1" * 40, Role.VIEWER),
+                AdminWallet("0x" + "2" * 40, Role.OWNER),
+            ),
+        ),
         (
             text_of.networks,
             "10.0.0.0/8, 192.0.2.7,fd00::/8",
@@ -97,8 +107,12 @@ def test_takes(reader: Reader, text: str, value: object) -> None:
         (text_of.domains, "a_b.example"),
         (text_of.domains, "a" * 64 + ".example"),
         (text_of.domains, ".".join(["a" * 49] * 6)),
-        (text_of.wallets, "0x12"),
-        (text_of.wallets, WALLET + ",x"),
+        (text_of.admin_wallets, "0x12"),
+        (text_of.admin_wallets, WALLET + ",x"),
+        (text_of.admin_wallets, WALLET + ":king"),
+        (text_of.admin_wallets, WALLET + ":"),
+        (text_of.admin_wallets, WALLET + ":owner:viewer"),
+        (text_of.admin_wallets, f"{WALLET}, {WALLET}:viewer"),
         (text_of.networks, "10.0.0.1/8"),
         (text_of.networks, "example.com"),
         (text_of.rate, "60"),

@@ -1,5 +1,5 @@
--- The verbs of billing as functions, so that each costs one round trip. Locks are taken in one order by all of them:
--- allowance counter, proof, the tenant's funds, its spend caps.
+-- The verbs of billing as functions, so that each costs one round trip. They wait for locks in one order: allowance
+-- counter, proof, the tenant's funds, its spend caps. Who has the funds takes further proofs only if nobody has them.
 
 -- verb: window_end
 -- The end (exclusive) of the UTC hour, day or month that holds a moment.
@@ -31,9 +31,10 @@ END
 $$
 
 -- verb: release_expired
--- Release holds whose time is over, of one tenant or of all; one that somebody is just spending is left to them.
+-- Release a tenant's holds whose time is over. The caller has locked the tenant's funds, so nobody else is doing the same;
+-- a proof that is locked is just being spent.
 CREATE FUNCTION release_expired(
-    for_tenant uuid, moment timestamptz, most integer, OUT released integer, OUT released_micros bigint
+    for_tenant uuid, moment timestamptz, OUT released integer, OUT released_micros bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
     proof payment_proofs;
@@ -41,14 +42,38 @@ BEGIN
     released := 0;
     released_micros := 0;
     FOR proof IN
-        SELECT * FROM payment_proofs
-        WHERE state = 'held' AND expires_at <= moment AND (for_tenant IS NULL OR tenant_id = for_tenant)
-        ORDER BY tenant_id, id LIMIT most FOR UPDATE SKIP LOCKED
+        SELECT * FROM payment_proofs WHERE tenant_id = for_tenant AND state = 'held' AND expires_at <= moment
+        ORDER BY id FOR UPDATE SKIP LOCKED
     LOOP
         UPDATE payment_proofs SET state = 'released', settled_at = moment WHERE id = proof.id;
         PERFORM return_hold(proof, proof.amount_micros, moment, 'clock');
         released := released + 1;
         released_micros := released_micros + proof.amount_micros;
+    END LOOP;
+END
+$$
+
+-- verb: release_due
+-- The same for some tenants, in order of their ids.
+CREATE FUNCTION release_due(
+    moment timestamptz, most_tenants integer, OUT tenants integer, OUT released integer, OUT released_micros bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    due uuid;
+    given record;
+BEGIN
+    tenants := 0;
+    released := 0;
+    released_micros := 0;
+    FOR due IN
+        SELECT tenant_id FROM payment_proofs WHERE state = 'held' AND expires_at <= moment
+        GROUP BY tenant_id ORDER BY tenant_id LIMIT most_tenants
+    LOOP
+        PERFORM FROM tenant_funds WHERE tenant_id = due FOR UPDATE;
+        SELECT * INTO given FROM release_expired(due, moment);
+        tenants := tenants + 1;
+        released := released + given.released;
+        released_micros := released_micros + given.released_micros;
     END LOOP;
 END
 $$
@@ -70,13 +95,14 @@ BEGIN
     SELECT * INTO STRICT price FROM price_versions WHERE meter = of_meter ORDER BY version DESC LIMIT 1;
     price_version := price.version;
     amount_micros := price.unit_price_micros * units;
-    PERFORM release_expired(for_tenant, moment, NULL);
-    SELECT * INTO funds FROM tenant_funds WHERE tenant_id = for_tenant FOR UPDATE;
+    PERFORM FROM tenant_funds WHERE tenant_id = for_tenant FOR UPDATE;
     IF NOT FOUND THEN
         INSERT INTO tenant_funds (tenant_id, balance_micros, held_micros, receivable_micros)
         VALUES (for_tenant, 0, 0, 0) ON CONFLICT DO NOTHING;
-        SELECT * INTO STRICT funds FROM tenant_funds WHERE tenant_id = for_tenant FOR UPDATE;
+        PERFORM FROM tenant_funds WHERE tenant_id = for_tenant FOR UPDATE;
     END IF;
+    PERFORM release_expired(for_tenant, moment);
+    SELECT * INTO STRICT funds FROM tenant_funds WHERE tenant_id = for_tenant;
     limit_micros := coalesce(funds.credit_limit_micros,
         CASE WHEN EXISTS (SELECT FROM wallets WHERE tenant_id = for_tenant) THEN default_credit ELSE 0 END);
     left_micros := greatest(limit_micros - funds.receivable_micros, 0);

@@ -5,12 +5,12 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from leasebox import config_text as text_of
-from leasebox.config_text import Address, Network, Resolver
+from leasebox.config_text import Address, AdminWallet, Network, Resolver
 from leasebox.infra import confine
 from leasebox.values.rate import Rate
 from leasebox.values.secret import Secret
@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chain_id: int
     rpc_url: Secret | None
     secret: Secret
-    admin_wallets: tuple[str, ...]
+    admin_wallets: tuple[AdminWallet, ...]
     relay: Secret | None
     database_url: Secret | None
     redis_url: Secret | None
@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signin_rate: Rate
     tenant_rate: Rate
     claim_rate: Rate
+    claim_confirm: Literal["page", "headless", "off"]
     api_rate: Rate
     smtp_rate: Rate
     smtp_connections: int
@@ -134,8 +135,9 @@ DOCUMENTED: tuple[Setting, ...] = (
     Setting(
         "LEASEBOX_ADMIN_WALLETS",
         "",
-        "Wallets that administer, separated by commas; none: administration is closed",
-        text_of.wallets,
+        "Wallets that administer, separated by commas: `0x…` owns, `0x…:operator`, `0x…:auditor` and `0x…:viewer` may "
+        "less; none: administration is closed",
+        text_of.admin_wallets,
     ),
     Setting("LEASEBOX_RELAY", "", "`smtp://user:password@host:port` for outgoing mail; none: direct MX", text_of.relay),
     Setting("DATABASE_URL", "", "PostgreSQL 15 or newer to use instead of the embedded one", text_of.database_url),
@@ -159,6 +161,12 @@ DOCUMENTED: tuple[Setting, ...] = (
     Setting("LEASEBOX_SIGNIN_RATE", "60/min", "Sign-in challenges per client address", text_of.rate),
     Setting("LEASEBOX_TENANT_RATE", "20/h", "New tenants per client address", text_of.rate),
     Setting("LEASEBOX_CLAIM_RATE", "10/h", "Claims per client address", text_of.rate),
+    Setting(
+        "LEASEBOX_CLAIM_CONFIRM",
+        "page",
+        "Who approves claims, mailboxes without a wallet: `page`: a person; `headless`: the agent too; `off`: nobody",
+        text_of.word("page", "headless", "off"),
+    ),
     Setting("LEASEBOX_API_RATE", "120/s", "Calls per tenant", text_of.rate),
     Setting("LEASEBOX_SMTP_RATE", "300/min", "SMTP connections per client address", text_of.rate),
     Setting(

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from leasebox.admin.model import Role
 from leasebox.values.rate import Rate
 from leasebox.values.secret import Secret
 
@@ -27,6 +28,13 @@ class Address(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class AdminWallet(msgspec.Struct, frozen=True):
+    """Who may administer, as what. address: lower case."""
+
+    address: str
+    role: Role
 
 
 class Resolver(msgspec.Struct, frozen=True):
@@ -147,12 +155,18 @@ def domains(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def wallets(text: str) -> tuple[str, ...]:
-    wallets = _list(text)
-    for wallet in wallets:
+def admin_wallets(text: str) -> tuple[AdminWallet, ...]:
+    found: dict[str, Role] = {}
+    for part in _list(text):
+        wallet, _, name = part.partition(":")
         if not re.fullmatch(r"0x[0-9a-fA-F]{40}", wallet):
             raise ValueError(f"{wallet!r} is no wallet address (0x and 40 hexadecimal digits)")
-    return tuple(dict.fromkeys(wallet.lower() for wallet in wallets))
+        if ":" in part and name not in set(Role):
+            raise ValueError(f"{name!r} is no role; there are {', '.join(Role)}")
+        role = Role(name or Role.OWNER)
+        if found.setdefault(wallet.lower(), role) is not role:
+            raise ValueError(f"{wallet} has two roles")
+    return tuple(AdminWallet(wallet, role) for wallet, role in found.items())
 
 
 def networks(text: str) -> tuple[Network, ...]:

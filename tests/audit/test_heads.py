@@ -1,6 +1,7 @@
 """Signed heads: other people's format, to the byte; nothing forged, bent or foreign is read."""
 
 import base64
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -10,7 +11,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from leasebox.audit import merkle
-from leasebox.audit.heads import MAX_NOTE_CHARACTERS, BadHead, Head, HeadFault, Signer, Verifier, encode, extends, read
+from leasebox.audit.heads import (
+    MAX_NOTE_CHARACTERS,
+    BadHead,
+    Head,
+    HeadFault,
+    Signer,
+    Verifier,
+    digest,
+    encode,
+    extends,
+    read,
+    unchecked,
+)
 from leasebox.values.keys import DerivedKey, Purpose, derive
 from leasebox.values.secret import Secret
 
@@ -62,8 +75,9 @@ def test_signatures_are_rfc_8032s() -> None:
         Head(NAME, 0, merkle.EMPTY_ROOT, SEALED),
         Head(NAME, merkle.MOST_LEAVES, HEAD.root, SEALED.replace(microsecond=0)),
         replace(HEAD, sealed_at=SEALED.astimezone(timezone(timedelta(hours=5, minutes=30)))),
+        replace(HEAD, previous=digest(NOTE)),
     ],
-    ids=["five", "empty", "largest", "another zone"],
+    ids=["five", "empty", "largest", "another zone", "chained"],
 )
 def test_what_is_signed_is_read(head: Head) -> None:
     assert read(SIGNER.sign(head), TRUSTED) == head
@@ -128,6 +142,11 @@ def _with_line(at: int, line: str) -> str:
         _with_line(3, "sealed_at 2026-11-20"),
         _with_line(3, "Sealed_at 2026-11-20T10:02:24Z"),
         _with_line(3, "x\nsealed_at 2026-11-20T10:02:24Z"),
+        TEXT + "\nprevious \n",
+        TEXT + "\nprevious " + base64.b64encode(b"short").decode() + "\n",
+        TEXT + "\nPrevious " + LINES[2] + "\n",
+        TEXT + "\n" + LINES[2] + "\n",
+        TEXT + "\nprevious " + LINES[2] + "\nmore\n",
         "\n".join(LINES[:3]) + "\n",
         TEXT + "\nmore\n",
         "\n",
@@ -199,6 +218,24 @@ def test_any_text_gets_an_answer(text: str) -> None:
     assert read(text, TRUSTED) is HeadFault.MALFORMED
     assert read(f"{TEXT}\n\n{text}", TRUSTED) in set(HeadFault)
     assert Verifier.parse(text) is None
+
+
+def test_a_chained_head_names_the_one_before() -> None:
+    """Printed where other tools look for extension lines: after the root, before the signatures."""
+    chained = SIGNER.sign(replace(HEAD, previous=digest(NOTE)))
+    named = base64.b64encode(hashlib.sha256(NOTE.encode()).digest()).decode()
+    assert chained.partition("\n\n")[0] == f"{TEXT}\nprevious {named}"
+
+
+def test_what_the_chain_vouches_for_is_read_whoever_signed_it() -> None:
+    assert unchecked(NOTE) == HEAD
+    assert unchecked(TEXT + "\n\n— x AAAAAAAA\n") == HEAD
+    assert [unchecked(text) for text in ("", TEXT, TEXT + "\n", "x\n\n", "\n\n" * 10**5)] == [None] * 5
+
+
+def test_a_head_before_is_named_by_a_whole_digest() -> None:
+    with pytest.raises(BadHead):
+        replace(HEAD, previous=b"short")
 
 
 @pytest.mark.parametrize(

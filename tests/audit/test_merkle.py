@@ -20,10 +20,12 @@ from leasebox.audit.merkle import (
     in_memory,
     leaf_hash,
     node_hash,
+    perfect_subtrees,
     prove_consistency,
     prove_inclusion,
     root_at,
     root_of,
+    stacked,
     verify_consistency,
     verify_inclusion,
 )
@@ -288,3 +290,16 @@ def test_no_consistency_of_what_did_not_grow(old: int, new: int) -> None:
 
 def test_the_root_of_nothing() -> None:
     assert Frontier().root() == root_at(NODES, 0) == root_of([]) == EMPTY_ROOT == hashlib.sha256().digest()
+
+
+def test_a_leafs_stack_holds_the_nodes_that_it_completes() -> None:
+    stacks = stacked(grow(grow(Frontier(), LEAVES[:5]).frontier, LEAVES[5:20]).nodes)
+    for number, stack in enumerate(stacks, 5):
+        levels = ((number + 1) & -(number + 1)).bit_length()
+        assert stack == b"".join(NODES(level, number >> level) for level in range(levels))
+
+
+@pytest.mark.parametrize("size", range(MOST + 1))
+def test_perfect_subtrees_are_the_frontier(size: int) -> None:
+    nodes = tuple(NODES(level, index) for level, index in perfect_subtrees(size))
+    assert Frontier(size, nodes).root() == ROOTS[size]

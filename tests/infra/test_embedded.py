@@ -85,7 +85,7 @@ def test_nothing_listens_on_tcp_and_no_password_stands_on_a_command_line(running
     family = offspring(os.getpid())
     inodes = {link for pid in family for link in sockets_of(pid)}
     listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
-    assert len(family) >= 5
+    assert len(family) >= 3
     assert not [line for line in listening.splitlines()[1:] if line.split()[9:10] and line.split()[9] in inodes]
     assert not [pid for pid in family if password in argv(pid) or secret in argv(pid)]
     for log in (running.home / "log").iterdir():
@@ -110,7 +110,7 @@ def test_no_engine_runs_as_root(running: Running) -> None:
     wanted = confine.ENGINE.uid if os.geteuid() == 0 else os.geteuid()
     pids = running.engines.pids()
     family = [*pids.values(), *offspring(pids["postgres"])]
-    assert len(family) >= 5
+    assert len(family) >= 3
     assert {owner_of(pid) for pid in family} == {wanted}
 
 
@@ -180,7 +180,7 @@ def test_a_killed_launcher_takes_its_engines_along_and_loses_no_row(tmp_path: Pa
         run_sql(url, "CREATE TABLE acknowledged AS SELECT generate_series(1, 1000) AS n")
         family = offspring(launcher.pid)
         nest = (home / "run").resolve().parent
-    assert len(family) >= 5
+    assert len(family) >= 3
     engines = Engines(home)
     assert run_sql(engines.start().database_url, "SELECT count(*) FROM acknowledged") == "1000"
     engines.stop()
@@ -192,7 +192,7 @@ def test_a_killed_launcher_leaves_no_process_even_if_nobody_starts_again(tmp_pat
     with launcher_on(tmp_path / "home") as launcher:
         first_line(launcher)
         family = offspring(launcher.pid)
-    assert len(family) >= 5
+    assert len(family) >= 3
     assert eventually(lambda: not [pid for pid in family if alive(pid)])
 
 
@@ -329,6 +329,6 @@ def test_a_normal_user_runs_them_too() -> None:
             family = offspring(launcher.pid)
             owners = {owner_of(pid) for pid in family}
             launcher.kill()
-        assert len(family) >= 5
+        assert len(family) >= 3
         assert owners == {1000}
         assert eventually(lambda: not [pid for pid in family if alive(pid)])

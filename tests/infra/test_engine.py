@@ -82,6 +82,26 @@ def test_a_killed_predecessors_nest_is_cleared_away(tmp_path: Path) -> None:
     new.close()
 
 
+def test_dead_nests_of_other_homes_are_cleared_away_and_living_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(engine, "SOCKET_PATH_BYTES", 4096)
+    for name in ("living", "dead", "new"):
+        (tmp_path / f"home-{name}").mkdir()
+    living = Nest(tmp_path / "home-living", None)
+    names = ("leasebox-dead0000", "leasebox-young000", "leasebox-other000", "unrelated-0000000")
+    for name in names:
+        (tmp_path / name / ("else" if "other" in name else "sock")).mkdir(parents=True)
+    for path in (living.path, *(tmp_path / name for name in names if "young" not in name)):
+        os.utime(path, (1, 1))
+    new = Nest(tmp_path / "home-new", None)
+    left = {path.name for path in tmp_path.iterdir() if not path.name.startswith("home-")}
+    assert left == {living.path.name, new.path.name, *names[1:]}
+    living.close()
+    new.close()
+
+
 def test_what_is_not_a_nest_is_never_removed(tmp_path: Path) -> None:
     precious = tmp_path / "precious" / "sock"
     precious.mkdir(parents=True)

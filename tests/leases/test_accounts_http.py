@@ -20,7 +20,7 @@ ROUTES = "/v2/mailboxes/accounts"
 
 async def stored_hash(house: House, lease: dict[str, Any]) -> str:
     found = "SELECT password_hash FROM leases WHERE mailbox_id = $1 ORDER BY id DESC LIMIT 1"
-    return str(await house.db.read(lambda tx: tx.value(found, MailboxId.parse(lease["mailbox_id"]))))
+    return str(await kit_mail.value(house, found, MailboxId.parse(lease["mailbox_id"])))
 
 
 async def reset(agent: Agent, lease: dict[str, Any]) -> Any:
@@ -73,7 +73,13 @@ async def test_only_what_is_sent_changes(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"display_name": "x" * 101}, {"display_name": 5}, {"metadata": None}, {"metadata": {"x": "y" * 8192}}, {"name": 1}],
+    [
+        {"display_name": "x" * 101},
+        {"display_name": 5},
+        {"metadata": None},
+        {"metadata": {"x": "y" * 8192}},
+        {"name": 1},
+    ],
 )
 async def test_changes_that_are_none(shared_house: House, changes: dict[str, Any]) -> None:
     agent = await shared_house.agent()
@@ -93,9 +99,9 @@ async def test_passwords_are_kept_as_argon2id_and_the_old_one_stops(shared_house
     after = await stored_hash(shared_house, lease)
     assert matches(after, Secret(answer.json()["webmail_password"]))
     assert not matches(after, old)
-    rows = await shared_house.db.read(lambda tx: tx.all("SELECT leases::text AS line FROM leases"))
-    audit = await shared_house.db.read(lambda tx: tx.all("SELECT audit_rows::text AS line FROM audit_rows"))
-    assert answer.json()["webmail_password"] not in str(rows) + str(audit)
+    stored = await kit_mail.rows(shared_house, "SELECT leases::text AS line FROM leases")
+    audit = await kit_mail.rows(shared_house, "SELECT audit_rows::text AS line FROM audit_rows")
+    assert answer.json()["webmail_password"] not in str(stored) + str(audit)
 
 
 async def test_of_several_resets_at_once_one_password_counts(shared_house: House) -> None:
@@ -168,7 +174,7 @@ async def test_erasing_ends_the_lease_and_erases_its_mail_at_once(post: Post) ->
     assert (lease["lease_status"], lease["used_bytes"], lease["used_messages"]) == ("released", 0, 0)
     assert (await post.rcpt(erased["address"])).startswith("550 5.2.1")
     left = "SELECT count(*) FROM mails WHERE convert_from(content, 'UTF8') LIKE '%481201%'"
-    assert await house.db.read(lambda tx: tx.value(left)) == 0
+    assert await kit_mail.value(house, left) == 0
     again = await agent.lease(local_part="erased")
     assert again["mailbox_id"] == erased["mailbox_id"]
     assert await messages_of(agent, mailbox_id=again["mailbox_id"]) == []
@@ -185,8 +191,8 @@ async def test_erasing_reaches_mail_that_is_accepted_but_not_parsed(house: House
         async with kit_mail.parsing(house):
             await post.parsed()
     assert [each["mailbox_id"] for each in await messages_of(agent)] == [kept["mailbox_id"]]
-    rows = await house.db.read(lambda tx: tx.all("SELECT content FROM mails"))
-    assert not [row for row in rows if b"481201" in row["content"]]
+    stored = await kit_mail.rows(house, "SELECT content FROM mails")
+    assert not [row for row in stored if b"481201" in row["content"]]
 
 
 async def test_erasing_and_parsing_at_once_leave_nothing(house: House) -> None:
@@ -199,5 +205,5 @@ async def test_erasing_and_parsing_at_once_leave_nothing(house: House) -> None:
             assert (await agent.http.delete(f"{ROUTES}/{lease['mailbox_id']}")).status_code == 204
         await post.parsed()
     assert await messages_of(agent) == []
-    rows = await house.db.read(lambda tx: tx.all("SELECT content FROM mails"))
-    assert not [row for row in rows if b"481290" in row["content"]]
+    stored = await kit_mail.rows(house, "SELECT content FROM mails")
+    assert not [row for row in stored if b"481290" in row["content"]]

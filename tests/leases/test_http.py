@@ -19,8 +19,8 @@ async def act(agent: Agent, lease: dict[str, Any], verb: str, **body: Any) -> An
 
 
 async def freeze(house: House, lease: dict[str, Any]) -> None:
-    wanted, now = LeaseId.parse(lease["lease_id"]), house.clock.now()
-    await house.db.transact(lambda tx: tx.run("UPDATE leases SET frozen_at = $2 WHERE id = $1", wanted, now))
+    frozen = "UPDATE leases SET frozen_at = $2 WHERE id = $1"
+    await kit_mail.change(house, frozen, LeaseId.parse(lease["lease_id"]), house.clock.now())
 
 
 async def test_a_generated_address(house: House) -> None:
@@ -107,10 +107,7 @@ async def test_the_bounds_of_a_term_are_terms(house: House, hours: int) -> None:
     lease = await agent.lease(ttl_hours=hours)
     shown = (await agent.http.get(f"{ROUTES}/{lease['lease_id']}")).json()
     assert shown["expires_at"].endswith("Z")
-    row = await house.db.read(
-        lambda tx: tx.one("SELECT * FROM leases WHERE id = $1", LeaseId.parse(lease["lease_id"]))
-    )
-    assert row is not None
+    (row,) = await kit_mail.rows(house, "SELECT * FROM leases WHERE id = $1", LeaseId.parse(lease["lease_id"]))
     assert (row["expires_at"] - row["started_at"]).total_seconds() == hours * 3600
     assert before <= row["started_at"] <= house.clock.now()
 
@@ -121,10 +118,8 @@ async def test_of_a_hundred_claims_of_one_name_one_succeeds(house: House) -> Non
     answers = await asyncio.gather(*calls)
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 99
     assert {answer.json().get("error") for answer in answers} == {None, "address_taken"}
-    rows = await house.db.read(
-        lambda tx: tx.all("SELECT id FROM mailboxes WHERE address = 'one-of-a-hundred@inbox.leasebox.test'")
-    )
-    assert len(rows) == 1
+    made = "SELECT count(*) FROM mailboxes WHERE address = 'one-of-a-hundred@inbox.leasebox.test'"
+    assert await kit_mail.value(house, made) == 1
 
 
 async def test_a_released_name_is_its_last_tenants_for_ninety_days(house: House) -> None:
@@ -368,9 +363,9 @@ async def test_a_key_limited_to_a_mailbox_sees_and_leases_only_that(house: House
         assert (await http.get(f"{ROUTES}/{other['lease_id']}")).status_code == 404
         assert (await http.post(f"{ROUTES}/{other['lease_id']}/release")).status_code == 404
         assert (await http.post(f"{ROUTES}/{mine['lease_id']}/release")).status_code == 202
-        order = {"agent_id": agent.agent_id, "purpose": "x", "ttl_hours": 1}
-        assert (await http.post(ROUTES, json=order)).status_code == 403
-        again = await http.post(ROUTES, json={**order, "local_part": "limited"})
+        wanted = {"agent_id": agent.agent_id, "purpose": "x", "ttl_hours": 1}
+        assert (await http.post(ROUTES, json=wanted)).status_code == 403
+        again = await http.post(ROUTES, json={**wanted, "local_part": "limited"})
         assert (again.status_code, again.json()["mailbox_id"]) == (201, mine["mailbox_id"])
     assert len((await agent.http.get(ROUTES)).json()["items"]) == 3
 
@@ -406,9 +401,7 @@ async def test_every_change_is_audited(house: House) -> None:
     await act(agent, lease, "renew", ttl_hours=3)
     await act(agent, lease, "release")
     await act(agent, lease, "release")
-    rows = await house.db.read(
-        lambda tx: tx.all("SELECT action, actor FROM audit_rows WHERE resource = $1 ORDER BY id", lease["lease_id"])
-    )
+    rows = await kit_mail.rows(house, "SELECT action, actor FROM audit_rows WHERE resource = $1", lease["lease_id"])
     assert {row["actor"] for row in rows} == {agent.agent_id}
     acts = ["lease.grant", "lease.pause", "lease.release", "lease.renew", "lease.resume"]
     assert sorted(row["action"] for row in rows) == acts

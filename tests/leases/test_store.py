@@ -37,9 +37,12 @@ class Tenant:
         return await store.grant(tx, self.tenant_id, order, address, origin, "$hash", self.policy, at, at + HOUR)
 
     async def granted(self, name: str, at: datetime, origin: str = "chosen") -> LeaseId:
-        row = await self.house.db.transact(lambda tx: self.grant(tx, name, at, origin))
+        row = await self.claim(name, at, origin)
         assert row is not None
         return LeaseId.of(row["id"])
+
+    async def claim(self, name: str, at: datetime, origin: str = "chosen") -> Any:
+        return await self.house.db.transact(lambda tx: self.grant(tx, name, at, origin))
 
 
 @pytest.fixture
@@ -51,11 +54,10 @@ async def test_a_claim_that_fails_writes_nothing(house: House, tenant: Tenant) -
     now = house.clock.now()
     other = Tenant(house, await house.agent())
     await tenant.granted("claimed", now)
-    assert await house.db.transact(lambda tx: other.grant(tx, "claimed", now)) is None
-    assert await house.db.transact(lambda tx: other.grant(tx, "claimed", now + 100 * HOUR)) is None
+    assert await other.claim("claimed", now) is None
+    assert await other.claim("claimed", now + 100 * HOUR) is None
     for table in ("leases", "mailboxes"):
-        count = f"SELECT count(*) FROM {table} WHERE tenant_id = $1"
-        assert await house.db.read(lambda tx, count=count: tx.value(count, other.tenant_id)) == 0
+        assert await kit_mail.value(house, f"SELECT count(*) FROM {table} WHERE tenant_id = $1", other.tenant_id) == 0
 
 
 async def test_generated_and_chosen_names_never_meet(house: House, tenant: Tenant) -> None:
@@ -63,17 +65,17 @@ async def test_generated_and_chosen_names_never_meet(house: House, tenant: Tenan
     await tenant.granted("drawn", now, "generated")
     await tenant.granted("picked", now)
     for name, origin in (("drawn", "generated"), ("drawn", "chosen"), ("picked", "generated")):
-        assert await house.db.transact(lambda tx, n=name, o=origin: tenant.grant(tx, n, later, o)) is None
-    assert await house.db.transact(lambda tx: tenant.grant(tx, "picked", later)) is not None
+        assert await tenant.claim(name, later, origin) is None
+    assert await tenant.claim("picked", later) is not None
 
 
 async def test_a_mailbox_that_was_erased_begins_anew_with_its_next_lease(house: House, tenant: Tenant) -> None:
     now = house.clock.now()
-    first = await house.db.transact(lambda tx: tenant.grant(tx, "reborn", now))
+    first = await tenant.claim("reborn", now)
     mailbox_id = MailboxId.of(first["mailbox_id"])
     assert await house.db.transact(lambda tx: store.erase_mailbox(tx, tenant.tenant_id, mailbox_id, now)) == 1
     assert await house.db.read(lambda tx: store.find_mailbox(tx, tenant.tenant_id, mailbox_id)) is None
-    again = await house.db.transact(lambda tx: tenant.grant(tx, "reborn", now + HOUR))
+    again = await tenant.claim("reborn", now + HOUR)
     assert again["mailbox_id"] == first["mailbox_id"]
     assert await house.db.read(lambda tx: store.find_mailbox(tx, tenant.tenant_id, mailbox_id)) is not None
 
@@ -118,9 +120,7 @@ async def test_a_renewal_that_came_first_keeps_the_address(house: House, tenant:
 
     renewing = asyncio.create_task(house.db.transact(renew_slowly))
     await renewed.wait()
-    granting = asyncio.create_task(
-        house.db.transact(lambda tx: tenant.grant(tx, "kept", now + timedelta(seconds=2)))
-    )
+    granting = asyncio.create_task(tenant.claim("kept", now + timedelta(seconds=2)))
     await kit_mail.until(lambda: waits_for_a_lock(house))
     proceed.set()
     assert await renewing is not None
@@ -132,12 +132,13 @@ async def test_releasing_frees_the_name_for_its_tenant_and_holds_it_from_others(
     other = Tenant(house, await house.agent())
     lease_id = await tenant.granted("freed", now)
     row = await house.db.transact(lambda tx: store.release(tx, tenant.tenant_id, lease_id, now, policy))
+    assert row is not None
     assert (row["state"], row["expires_at"], row["released_at"]) == ("released", now, now)
     again = await house.db.transact(lambda tx: store.release(tx, tenant.tenant_id, lease_id, now + HOUR, policy))
     assert again is None
     held = now + policy.name_hold
-    assert await house.db.transact(lambda tx: other.grant(tx, "freed", held - timedelta(seconds=1))) is None
-    assert await house.db.transact(lambda tx: other.grant(tx, "freed", held)) is not None
+    assert await other.claim("freed", held - timedelta(seconds=1)) is None
+    assert await other.claim("freed", held) is not None
 
 
 async def test_changes_are_scoped_by_tenant(house: House, tenant: Tenant) -> None:
@@ -164,8 +165,8 @@ async def test_filters_agree_with_what_a_lease_says_of_itself(house: House, tena
         lease_id = await tenant.granted(f"{status}-{number}", now if number % 2 else now - HOUR)
         state = ("active", "paused", "active", "released")[number // 2]
         frozen = now if number // 2 == 2 else None
-        change = "UPDATE leases SET state = $2, frozen_at = $3 WHERE id = $1"
-        await house.db.transact(lambda tx, i=lease_id, s=state, f=frozen: tx.run(change, i, s, f))
+        update = "UPDATE leases SET state = $2, frozen_at = $3 WHERE id = $1"
+        await kit_mail.change(house, update, lease_id, state, frozen)
     wanted = Filter(tenant.tenant_id, None, now)
     wanted.status = status
     found = await house.db.read(lambda tx: store.listed(tx, wanted, None, 100))
@@ -214,9 +215,5 @@ async def test_two_purges_at_once_take_different_leases(house: House, tenant: Te
 
 async def waits_for_a_lock(house: House) -> bool:
     """Whether a statement in this test's database waits for another transaction."""
-    waiting = await house.db.read(
-        lambda tx: tx.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-    )
-    return int(waiting) > 0
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return int(await kit_mail.value(house, waiting)) > 0

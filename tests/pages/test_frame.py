@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 
-from leasebox.pages.frame import POLICY, contents, frame
+from leasebox.pages.frame import FORM_POLICY, POLICY, contents, frame
 
 
 def test_the_policy_lets_in_our_own_style_alone() -> None:
@@ -34,3 +34,14 @@ def test_the_title_is_escaped_and_the_place_is_marked() -> None:
 
 def test_contents_escape_addresses() -> None:
     assert contents([('"x', "<b>y</b>")]) == '<ul><li><a href="&quot;x"><b>y</b></a></li></ul>'
+
+
+def test_a_page_with_a_form_may_send_it_to_us_and_nothing_else() -> None:
+    assert "form-action 'none'" in POLICY
+    assert POLICY.replace("form-action 'none'", "form-action 'self'") == FORM_POLICY
+
+
+def test_further_elements_stand_in_the_head() -> None:
+    page = frame("T", "", "", "/", '<meta name="x" content="y">')
+    assert '<meta name="x" content="y">' in page.partition("</head>")[0]
+    assert "{{" not in page

@@ -12,8 +12,10 @@ import pytest
 
 import leasebox.identity.errors
 import leasebox.infra.web.body
+import leasebox.leases.claims_errors
 import leasebox.leases.errors
 import leasebox.mail.errors
+import leasebox.sending.errors
 from leasebox.pages.guide import front_page, guide_markdown, guide_page, llms_text
 from leasebox.values.errors import LeaseboxError
 from tests.client.fake_server import serving
@@ -23,8 +25,10 @@ TOLD_OF = (
     "leasebox.values.errors",
     leasebox.identity.errors.__name__,
     leasebox.infra.web.body.__name__,
+    leasebox.leases.claims_errors.__name__,
     leasebox.leases.errors.__name__,
     leasebox.mail.errors.__name__,
+    leasebox.sending.errors.__name__,
 )
 
 

@@ -1,7 +1,9 @@
 """Signed heads: what we vouch for about a log at a size, in a form that other people's tools can check.
 
 A head is a C2SP tlog-checkpoint, a signed note with an Ed25519 signature (RFC 8032): origin, size and root on a line
-each, then one extension line, the time of sealing. Whoever keeps one can later show that we rewrote what it covers.
+each, then the time of sealing as an extension line and, but for a log's first head, the digest of the head before it.
+So heads are a chain as well: none can be taken out or changed without every later signature. Whoever keeps one can
+later show that we rewrote what it covers.
 """
 
 import base64
@@ -27,6 +29,7 @@ _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?Z")
 _SIGNATURE = re.compile(r"— ([!-*,-~]{1,128}) ([A-Za-z0-9+/]{6,512}={0,2})")
 _SEALED = "sealed_at "
+_PREVIOUS = "previous "
 
 
 class HeadFault(Enum):
@@ -44,12 +47,16 @@ class BadHead(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A log's size and root at a time. Raises BadHead for what a checkpoint cannot say."""
+    """A log's size and root at a time. Raises BadHead for what a checkpoint cannot say.
+
+    previous: the digest of the head before it; None for a log's first.
+    """
 
     origin: str
     size: int
     root: bytes
     sealed_at: datetime
+    previous: bytes | None = None
 
     def __post_init__(self) -> None:
         sized = 0 <= self.size <= merkle.MOST_LEAVES and len(self.root) == merkle.HASH_BYTES
@@ -57,6 +64,8 @@ class Head:
             raise BadHead("a head has a name without spaces or '+', a size, 32 bytes of root and an aware time")
         if self.size == 0 and self.root != merkle.EMPTY_ROOT:
             raise BadHead("the root of nothing is the hash of nothing")
+        if self.previous is not None and len(self.previous) != merkle.HASH_BYTES:
+            raise BadHead("the head before is named by the 32 bytes of its digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,19 @@ class Signer:
 
 def encode(head: Head) -> str:
     """The bytes that are signed, canonical: one head, one text."""
-    return f"{head.origin}\n{head.size}\n{_encode(head.root)}\n{_SEALED}{rfc3339(head.sealed_at)}\n"
+    previous = f"{_PREVIOUS}{_encode(head.previous)}\n" if head.previous is not None else ""
+    return f"{head.origin}\n{head.size}\n{_encode(head.root)}\n{_SEALED}{rfc3339(head.sealed_at)}\n{previous}"
+
+
+def digest(note: str) -> bytes:
+    """What the next head calls this one: SHA-256 of the whole note, signatures included."""
+    return hashlib.sha256(note.encode()).digest()
+
+
+def unchecked(note: str) -> Head | None:
+    """What a note says, whoever signed it: for one that is vouched for otherwise, by the chain. Never raises."""
+    text, between, _ = note[:MAX_NOTE_CHARACTERS].partition("\n\n")
+    return _parse(text + "\n") if between else None
 
 
 def read(note: str, trusted: Sequence[Verifier]) -> Head | HeadFault:
@@ -158,13 +179,14 @@ def _check(
 
 def _parse(text: str) -> Head | None:
     lines = text.split("\n")
-    if len(lines) != 5 or not _SIZE.fullmatch(lines[1]) or not lines[3].startswith(_SEALED):
+    if len(lines) not in {5, 6} or not _SIZE.fullmatch(lines[1]) or not lines[3].startswith(_SEALED):
         return None
     root, sealed_at = _decode(lines[2]), lines[3].removeprefix(_SEALED)
+    previous = _decode(lines[4].removeprefix(_PREVIOUS)) if len(lines) == 6 else None
     if root is None or not _TIME.fullmatch(sealed_at):
         return None
     try:
-        head = Head(lines[0], int(lines[1]), root, datetime.fromisoformat(sealed_at))
+        head = Head(lines[0], int(lines[1]), root, datetime.fromisoformat(sealed_at), previous)
     except ValueError:  # BadHead, or a time like 25:61
         return None
     return head if encode(head) == text else None

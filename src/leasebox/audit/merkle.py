@@ -88,6 +88,21 @@ def grow(frontier: Frontier, leaves: Iterable[bytes]) -> Growth:
     return Growth(Frontier(size, tuple(stack)), added)
 
 
+def stacked(nodes: Iterable[Node]) -> list[bytes]:
+    """What `grow` added, leaf by leaf: each leaf's hash and those of the nodes that it completed, upwards, in one."""
+    stacks: list[list[bytes]] = []
+    for node in nodes:
+        if node.level == 0:
+            stacks.append([])
+        stacks[-1].append(node.hash)
+    return [b"".join(stack) for stack in stacks]
+
+
+def perfect_subtrees(size: int) -> list[tuple[int, int]]:
+    """(level, index) of each node in the frontier of a tree of this size, largest first."""
+    return [(level, (size >> level) - 1) for level in reversed(range(size.bit_length())) if size >> level & 1]
+
+
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """The Merkle tree hash of these leaf hashes (RFC 6962 §2.1)."""
     return grow(Frontier(), leaves).frontier.root()

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from leasebox.audit.model import Act
 from leasebox.audit.service import record
 from leasebox.billing import ledger_store
 from leasebox.billing.errors import CapNotYours, CapUseless
@@ -44,6 +45,29 @@ async def set_cap(
     act = caller.act(at, request_id, "spend_cap.set", str(subject))
     detail = {"window": span, "limit_usdc": None if limit is None else str(limit)}
     await record(tx, msgspec.structs.replace(act, detail=detail))
+
+
+async def impose_cap(
+    tx: Tx, tenant_id: TenantId, span: CapSpan, limit: Usdc | None, *, actor: str, at: datetime, request_id: str
+) -> None:
+    """The same by an operator, for the tenant as a whole. It is the tenant's own cap: its wallet may change it too.
+
+    Raises NotFound (tenant).
+    """
+    if not await ledger_store.has_tenant(tx, tenant_id):
+        raise NotFound("No such tenant.")
+    await ledger_store.open_funds(tx, tenant_id)
+    own = [cap for cap in await caps_of(tx, tenant_id, at) if cap.api_key_id is None and cap.span == span]
+    if limit is None:
+        await ledger_store.drop_cap(tx, tenant_id, tenant_id, span)
+    else:
+        await ledger_store.set_cap(tx, tenant_id, tenant_id, span, limit, at)
+    detail = {
+        "window": span,
+        "before": {"limit_usdc": str(own[0].limit) if own else None},
+        "after": {"limit_usdc": None if limit is None else str(limit)},
+    }
+    await record(tx, Act(at, actor, "spend_cap.set", str(tenant_id), tenant_id, request_id, detail=detail))
 
 
 async def caps_of(tx: Tx, tenant_id: TenantId, at: datetime) -> list[SpendCap]:

@@ -45,3 +45,7 @@ class CapNotYours(Forbidden):
 
 class CapUseless(Unprocessable):
     fix = "Cap a key that lacks the scope keys:write, or the tenant as a whole by leaving api_key_id out."
+
+
+class PriceMoved(Conflict):
+    fix = "Read the price in force, then decide again: somebody changed it since you looked."

@@ -8,8 +8,8 @@ from litestar import Controller, Request, Response, get, post, put
 from litestar.params import JSONBody
 
 from leasebox.billing import caps, ledger, price_list, service, usage
-from leasebox.billing.model import MOST_UNITS, CapSpan, IssuedProof, PriceVersion, SpendCap, Transfer
-from leasebox.billing.prices import METERED_ROUTES, Meter
+from leasebox.billing.model import MOST_UNITS, CapSpan, IssuedProof, PriceVersion, SpendCap, Transfer, unit_of
+from leasebox.billing.prices import METERED_ROUTES
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Database, Tx
 from leasebox.infra.web.idempotency import IdempotencyKey, Once
@@ -251,11 +251,6 @@ def _price_view(price: PriceVersion, allowance: usage.Allowance) -> PriceView:
         allowance=AllowanceView(allowance.limit, allowance.used, allowance.span, allowance.resets_at),
         routes=[RouteView(route.method, route.path) for route, meter in METERED_ROUTES.items() if meter == price.meter],
     )
-
-
-def unit_of(meter: str) -> str:
-    """What one unit of a meter is."""
-    return "recipient" if meter == Meter.MESSAGE_SEND else "call"
 
 
 def _version_view(price: PriceVersion) -> VersionView:

@@ -6,24 +6,25 @@ from leasebox.infra.db import Database, Tx
 from leasebox.values.clock import Clock
 from leasebox.values.money import ZERO
 
-_BATCH = 500
+_TENANTS_AT_ONCE = 100
 
 
 async def release_holds(db: Database, clock: Clock) -> Released:
-    """Give expired holds back to their tenants; how many, and how much. Safe to run twice, late or never.
+    """Give expired holds back to their tenants. Safe to run twice, late or never.
 
     No decision waits for it: whoever asks for a proof gives the tenant's own expired holds back first.
     """
-    count, amount = 0, ZERO
 
     async def release(tx: Tx) -> Released:
-        return await service.release_expired(tx, clock.now(), _BATCH)
+        return await service.release_due(tx, clock.now(), _TENANTS_AT_ONCE)
 
+    tenants, holds, amount = 0, 0, ZERO
     while True:
         batch = await db.transact(release)
-        count, amount = count + batch.count, amount + batch.amount
-        if batch.count < _BATCH:
-            return Released(count, amount)
+        tenants, holds, amount = tenants + batch.tenants, holds + batch.holds, amount + batch.amount
+        # A proof that was just being spent is due again next time; without this two such could keep us here.
+        if batch.tenants < _TENANTS_AT_ONCE or not batch.holds:
+            return Released(tenants, holds, amount)
 
 
 async def forget_windows(db: Database, clock: Clock) -> int:

@@ -80,8 +80,12 @@ async def set_credit_limit(
 ) -> None:
     """How much a tenant may owe; None: the default, which is nothing without a wallet. Raises NotFound."""
     await _open(tx, tenant_id)
+    before = await ledger_store.credit_limit(tx, tenant_id)
     await ledger_store.set_credit_limit(tx, tenant_id, limit)
-    detail = {"credit_limit_usdc": None if limit is None else str(limit)}
+    detail = {
+        "before": {"credit_limit_usdc": None if before is None else str(before)},
+        "after": {"credit_limit_usdc": None if limit is None else str(limit)},
+    }
     await record(tx, Act(at, actor, "credit_limit.set", str(tenant_id), tenant_id, request_id, detail=detail))
 
 

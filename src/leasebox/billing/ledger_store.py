@@ -21,6 +21,7 @@ INSERT INTO ledger_transfers (id, tenant_id, kind, debit, credit, amount_micros,
 VALUES ($1, $2, 'grant', 'promotions', 'balance', $3, $4, $5, $6)
 """
 _REVERSE = "SELECT outcome FROM reverse_transfer($1, $2, $3, $4, $5, $6)"
+_CREDIT_LIMIT = "SELECT credit_limit_micros FROM tenant_funds WHERE tenant_id = $1"
 _SET_LIMIT = "UPDATE tenant_funds SET credit_limit_micros = $2 WHERE tenant_id = $1"
 # What has expired is the tenant's again by the clock alone, so it is counted as given back.
 _FUNDS = """
@@ -106,6 +107,12 @@ async def reverse(
 ) -> str:
     outcome: str = await tx.value(_REVERSE, transfer_id, tenant_id, wrong, at, actor, note)
     return outcome
+
+
+async def credit_limit(tx: Tx, tenant_id: TenantId) -> Usdc | None:
+    """What was set; None where the default holds."""
+    micros = await tx.value(_CREDIT_LIMIT, tenant_id)
+    return None if micros is None else Usdc(micros)
 
 
 async def set_credit_limit(tx: Tx, tenant_id: TenantId, limit: Usdc | None) -> None:

@@ -130,9 +130,10 @@ class SpendCap(msgspec.Struct, frozen=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """Expired holds that were given back."""
+    """Expired holds that were given back, and of how many tenants."""
 
-    count: int
+    tenants: int
+    holds: int
     amount: Usdc
 
 
@@ -159,6 +160,11 @@ def proof_offer(route: Route, quantity: int, amount: Usdc) -> list[dict[str, Any
             "request": {"method": PROOF_ROUTE.method, "path": PROOF_ROUTE.path, "body": body},
         }
     ]
+
+
+def unit_of(meter: str) -> str:
+    """What one unit of a meter is."""
+    return "recipient" if meter == Meter.MESSAGE_SEND else "call"
 
 
 def tenant_scope(tenant_id: TenantId, api_key_id: KeyId | None) -> Id:

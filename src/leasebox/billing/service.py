@@ -13,7 +13,7 @@ from leasebox.audit.model import Act
 from leasebox.audit.service import record
 from leasebox.billing import store
 from leasebox.billing.errors import InvalidPaymentProof, NotPayable, PaymentRequired
-from leasebox.billing.model import Admission, Demand, IssuedProof, Reason, Released, proof_offer
+from leasebox.billing.model import Admission, Demand, IssuedProof, Reason, Released, proof_offer, unit_of
 from leasebox.billing.prices import METERED_ROUTES, NEW_TENANT_CREDIT_LIMIT, Meter
 from leasebox.billing.proof import LIFETIME, Claims, ProofFault, ProofId, bound_to, sign, verify
 from leasebox.identity.model import Caller
@@ -145,13 +145,13 @@ async def note_denial(tx: Tx, caller: Caller, demand: Demand, refusal: LeaseboxE
     await append(tx, [Fact(caller.tenant_id, None, None, USAGE_DENIED, payload, demand.at)])
 
 
-async def release_expired(tx: Tx, at: datetime, limit: int) -> Released:
-    """Give up to `limit` expired holds of all tenants back; those being spent right now are left alone."""
-    count, amount = await store.release_expired(tx, at, limit)
-    if count:
-        detail = {"count": count, "amount_usdc": str(amount)}
+async def release_due(tx: Tx, at: datetime, most_tenants: int) -> Released:
+    """Give the expired holds of up to so many tenants back; a proof that is being spent right now is left alone."""
+    given = await store.release_due(tx, at, most_tenants)
+    if given.holds:
+        detail = {"tenants": given.tenants, "holds": given.holds, "amount_usdc": str(given.amount)}
         await record(tx, Act(at, "job:holds", "payment.release", "payment_proofs", None, "job", detail=detail))
-    return Released(count, amount)
+    return given
 
 
 async def forget_windows(tx: Tx, at: datetime) -> int:
@@ -172,11 +172,11 @@ def _read(caller: Caller, demand: Demand, keys: KeyRing) -> ProofId | str | None
 
 def _unpaid(demand: Demand, row: Record) -> PaymentRequired:
     due, fields = _how_to_pay(demand, row)
-    what = "calls" if demand.quantity == 1 else "units"
-    reset = rfc3339(row["resets_at"])
+    free, span, reset = row["free_units"], row["span"], rfc3339(row["resets_at"])
+    asked = f'{{"method": "{demand.route.method}", "path": "{demand.route.path}"}}'
     return PaymentRequired(
-        f"The {row['free_units']} free {what} of {demand.meter} this {row['span']} are used up; this costs {due} USDC.",
-        fix=f"Send {_spelled(demand.route)} to POST /v2/payments/proof, its answer as x-payment-proof; or wait to {reset}.",
+        f"The {free} free {unit_of(demand.meter)}s of {demand.meter} this {span} are used up; this costs {due} USDC.",
+        fix=f"Send {asked} to POST /v2/payments/proof and its answer as x-payment-proof, or wait until {reset}.",
         **fields,
     )
 
@@ -215,7 +215,3 @@ def _nothing_left(meter: Meter, amount: Usdc, row: Record) -> PaymentRequired:
         reasons=[reason],
         **said,
     )
-
-
-def _spelled(route: Route) -> str:
-    return f'{{"method": "{route.method}", "path": "{route.path}"}}'

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from asyncpg import Record
 
-from leasebox.billing.model import Demand, PriceVersion
+from leasebox.billing.model import Demand, PriceVersion, Released
 from leasebox.billing.prices import MeterPrice
 from leasebox.billing.proof import ProofId
 from leasebox.identity.model import Caller
@@ -86,7 +86,7 @@ _HOLD = """
 SELECT outcome, price_version, amount_micros, limit_micros, left_micros, span, resets_at
 FROM hold_funds($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
-_RELEASE_EXPIRED = "SELECT released, released_micros FROM release_expired(NULL, $1, $2)"
+_RELEASE_DUE = "SELECT tenants, released, released_micros FROM release_due($1, $2)"
 _FORGET_COUNTERS = "DELETE FROM allowance_counters WHERE starts_at < $1"
 
 
@@ -151,11 +151,10 @@ async def hold(
     return row
 
 
-async def release_expired(tx: Tx, at: datetime, limit: int) -> tuple[int, Usdc]:
-    """How many holds were given back, and how much."""
-    row = await tx.one(_RELEASE_EXPIRED, at, limit)
+async def release_due(tx: Tx, at: datetime, most_tenants: int) -> Released:
+    row = await tx.one(_RELEASE_DUE, at, most_tenants)
     assert row is not None
-    return row["released"], Usdc(row["released_micros"])
+    return Released(row["tenants"], row["released"], Usdc(row["released_micros"]))
 
 
 async def forget_counters(tx: Tx, before: datetime) -> int:

@@ -10,7 +10,8 @@ from litestar import Controller, get
 from litestar.params import QueryParameter
 
 from leasebox.billing import usage
-from leasebox.billing.http import AllowanceView, unit_of
+from leasebox.billing.http import AllowanceView
+from leasebox.billing.model import unit_of
 from leasebox.billing.prices import Meter
 from leasebox.billing.usage import Allowance, MeteredAct, MeterSum
 from leasebox.identity.model import Caller

@@ -23,6 +23,7 @@ COMMANDS: dict[str, Command] = {
     "up": Command("leasebox.cli.up:up", "Start everything on this machine"),
     "serve": Command("leasebox.cli.serve:serve", "Start one role, for many machines"),
     "migrate": Command("leasebox.cli.migrate:migrate", "Bring the database up to date"),
+    "audit": Command("leasebox.cli.audit:audit", "Prove what was done here, export signed heads"),
     "config": Command("leasebox.cli.check:config", "Look at the settings"),
     "login": Command("leasebox.cli.agent_login:login", "Sign in with a wallet"),
     "logout": Command("leasebox.cli.agent_login:logout", "End the session"),
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "messages": Command("leasebox.cli.agent:messages", "List mails"),
     "show": Command("leasebox.cli.agent:show", "Read one mail"),
     "release": Command("leasebox.cli.agent:release", "End a lease"),
+    "billing": Command("leasebox.cli.billing:billing", "Check what you are billed, offline"),
     "doctor": Command("leasebox.cli.doctor:doctor", "Check server, clock, session and mail port"),
 }
 

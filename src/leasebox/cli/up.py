@@ -3,9 +3,11 @@
 import asyncio
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -77,6 +79,14 @@ def _log(level: str, form: str | None) -> Any:
     return log.get("supervisor")
 
 
+def _own_name() -> str:
+    """How to call this very command again from here."""
+    called = Path(sys.argv[0])
+    if called.name != "leasebox" or shutil.which("leasebox") == str(called):
+        return "leasebox"
+    return os.path.relpath(called)
+
+
 def _announce(settings: Settings, words: dict[str, str]) -> None:
     addresses = " ".join(f"{name}={words[name]}" for name in _SHOWN if name in words)
     block = {
@@ -85,7 +95,7 @@ def _announce(settings: Settings, words: dict[str, str]) -> None:
         "Reference": f"{settings.public_url}/docs",
         "Mail to": f"*@{settings.mail_domain}, received at {words.get('smtp', settings.smtp)}",
         "Data in": str(settings.home),
-        "Try": f"LEASEBOX_URL={settings.public_url} .venv/bin/leasebox login --generate",
+        "Try": f"LEASEBOX_URL={settings.public_url} {_own_name()} login --generate",
     }
     click.echo(f"leasebox ready {addresses}")
     click.echo("\n".join(f"  {name:<12}{text}" for name, text in block.items()))

@@ -25,6 +25,18 @@ class TenantInactive(Forbidden):
     fix = "Ask the operator of this instance why the tenant was suspended."
 
 
+class AgentDisabled(Forbidden):
+    fix = "Enable the agent with PATCH /v2/agents/{agent_id} from another credential of its tenant, then sign in again."
+
+
+class OwnAgent(Conflict):
+    fix = "Sign out, or disable the agent from another credential of its tenant."
+
+
+class WalletsBySession(Forbidden):
+    fix = "Sign in with a wallet that is bound to the tenant already; a wallet can do more than an API key."
+
+
 class WalletTaken(Conflict):
     fix = "Sign in with that wallet instead, or remove it there first."
 

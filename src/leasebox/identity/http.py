@@ -5,22 +5,23 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Request, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post
 from litestar.connection import ASGIConnection
 from litestar.params import FromPath, JSONBody
 
 from leasebox.identity import service, wallets
 from leasebox.identity.callers import Callers
 from leasebox.identity.model import SCOPES, SESSION_TTL, Caller, SignInPolicy, Wallet
+from leasebox.identity.rates import Rates
 from leasebox.identity.sign_in import SignIn, binding
 from leasebox.infra import metrics
 from leasebox.infra.cache import Cache
-from leasebox.infra.db import Database
-from leasebox.infra.web.limits import limit, limit_address
+from leasebox.infra.db import Database, Tx
+from leasebox.infra.web.idempotency import IdempotencyKey, Once
+from leasebox.infra.web.limits import AnyRate, limit, limit_address
 from leasebox.infra.web.routes import Given, needs, public, request_id, signed_in
 from leasebox.values.clock import Clock
 from leasebox.values.errors import LeaseboxError
-from leasebox.values.rate import Rate
 
 WalletText = Annotated[str, msgspec.Meta(min_length=42, max_length=42, description="0x and 40 hexadecimal digits.")]
 MessageText = Annotated[str, msgspec.Meta(max_length=4096, description="The EIP-4361 message, exactly as issued.")]
@@ -88,19 +89,21 @@ class Wallets(msgspec.Struct):
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def doorkeeper(callers: Callers, cache: Cache, rate: Rate) -> Callable[[Connection, Any], Awaitable[None]]:
+def doorkeeper(callers: Callers, cache: Cache, rates: Rates) -> Callable[[Connection, Any], Awaitable[None]]:
     """The guard of every route: authenticates, checks the route's scope, takes from the tenant's rate bucket.
+
+    Routes with a door of their own (`opt`: door) are left to that door's guard.
 
     A guard runs before the body is read, so that a stranger learns nothing but 401.
     """
 
     async def require_caller(connection: Connection, handler: Any) -> None:
-        if handler.opt.get("public"):
+        if handler.opt.get("public") or handler.opt.get("door"):
             return
         caller = await callers.resolve(connection.headers.get("authorization"))
         state = connection.scope["state"]
         state["tenant"], state["caller"] = str(caller.tenant_id), caller
-        await limit(connection, cache, "api", str(caller.tenant_id), rate)
+        await limit(connection, cache, "api", str(caller.tenant_id), await rates.of("api", caller.tenant_id))
         scope = handler.opt["scope"]
         if scope:
             caller.require(scope)
@@ -125,8 +128,8 @@ class SignInRoutes(Controller):
     db: Database
     cache: Cache
     clock: Clock
-    signin_rate: Rate
-    tenant_rate: Rate
+    signin_rate: AnyRate
+    tenant_rate: AnyRate
     policy: SignInPolicy
 
     @post("/siwe/challenge", status_code=200, operation_id="challenge", **public(422))
@@ -199,7 +202,8 @@ class WalletRoutes(Controller):
     db: Database
     cache: Cache
     clock: Clock
-    signin_rate: Rate
+    signin_rate: AnyRate
+    once: Once
 
     @post("/challenge", status_code=200, operation_id="challenge_wallet", **needs("keys:write", 422))
     async def challenge(
@@ -212,12 +216,22 @@ class WalletRoutes(Controller):
 
     @post("/", status_code=201, operation_id="bind_wallet", **needs("keys:write", 409))
     async def bind(
-        self, request: Request[Any, Any, Any], caller: Given[Caller], data: JSONBody[SignedMessage]
-    ) -> Wallet:
+        self,
+        request: Request[Any, Any, Any],
+        caller: Given[Caller],
+        data: JSONBody[SignedMessage],
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[Wallet]:
         """Bind the wallet that signed the challenge."""
+        if (kept := await self.once.recall(request, caller, idempotency_key)) is not None:
+            return kept
         signer = await self.sign_in.redeem(data.message, data.signature, binding(caller.tenant_id))
         now, trace = self.clock.now(), request_id(request)
-        return await self.db.transact(lambda tx: wallets.bind_wallet(tx, caller, signer, now, trace))
+
+        async def work(tx: Tx) -> Wallet:
+            return await wallets.bind_wallet(tx, caller, signer, now, trace)
+
+        return await self.once.answer(request, caller, idempotency_key, 201, work)
 
     @get("/", operation_id="list_wallets", **signed_in())
     async def listed(self, caller: Given[Caller]) -> Wallets:

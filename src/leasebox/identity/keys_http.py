@@ -4,14 +4,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Controller, Request, delete, get, patch, post
+from litestar import Controller, Request, Response, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
 from leasebox.identity import service
 from leasebox.identity.callers import Callers
 from leasebox.identity.model import Agent, ApiKey, Caller, KeyOrder, Scope
-from leasebox.infra.db import Database
-from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
+from leasebox.infra.db import Database, Tx
+from leasebox.infra.web.idempotency import IdempotencyKey, Once
+from leasebox.infra.web.listing import CursorText, Limit, Page, after, in_utc, page
 from leasebox.infra.web.routes import Given, known_id, needs, request_id, signed_in
 from leasebox.values.clock import Clock
 from leasebox.values.ids import AgentId, KeyId, MailboxId
@@ -76,14 +77,23 @@ class AgentRoutes(Controller):
     db: Database
     callers: Callers
     clock: Clock
+    once: Once
 
-    @post("/", status_code=201, operation_id="make_agent", **needs("keys:write"))
+    @post("/", status_code=201, operation_id="make_agent", **needs("keys:write", 409))
     async def make(
-        self, request: Request[Any, Any, Any], caller: Given[Caller], data: JSONBody[AgentRequest]
-    ) -> AgentView:
+        self,
+        request: Request[Any, Any, Any],
+        caller: Given[Caller],
+        data: JSONBody[AgentRequest],
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[AgentView]:
         """Make a further agent, for instance one a task."""
         now, trace = self.clock.now(), request_id(request)
-        return _agent_view(await self.db.transact(lambda tx: service.make_agent(tx, caller, data.name, now, trace)))
+
+        async def work(tx: Tx) -> AgentView:
+            return _agent_view(await service.make_agent(tx, caller, data.name, now, trace))
+
+        return await self.once.answer(request, caller, idempotency_key, 201, work)
 
     @get("/", operation_id="list_agents", **signed_in())
     async def listed(self, caller: Given[Caller], limit: Limit = 20, cursor: CursorText = None) -> Page[AgentView]:
@@ -92,7 +102,7 @@ class AgentRoutes(Controller):
         rows = await self.db.read(lambda tx: service.list_agents(tx, caller, below, limit + 1))
         return page(rows, limit, _agent_view, lambda agent: agent.agent_id)
 
-    @patch("/{agent_id:str}", operation_id="change_agent", **needs("keys:write", 404))
+    @patch("/{agent_id:str}", operation_id="change_agent", **needs("keys:write", 404, 409))
     async def change(
         self,
         request: Request[Any, Any, Any],
@@ -118,22 +128,32 @@ class KeyRoutes(Controller):
     db: Database
     callers: Callers
     clock: Clock
+    once: Once
+    look: Any
 
-    @post("/", status_code=201, operation_id="make_api_key", **needs("keys:write", 404, 422))
+    @post("/", status_code=201, operation_id="make_api_key", **needs("keys:write", 404, 409, 422))
     async def make(
-        self, request: Request[Any, Any, Any], caller: Given[Caller], data: JSONBody[KeyRequest]
-    ) -> NewKeyView:
+        self,
+        request: Request[Any, Any, Any],
+        caller: Given[Caller],
+        data: JSONBody[KeyRequest],
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[NewKeyView]:
         """Make an API key. It never has more rights than the credential that makes it."""
         order = KeyOrder(
             data.name,
             tuple(dict.fromkeys(data.scopes)),
             None if data.agent_id is None else known_id(AgentId, data.agent_id),
             None if data.mailbox_ids is None else tuple(known_id(MailboxId, each) for each in data.mailbox_ids),
-            data.expires_at,
+            None if data.expires_at is None else in_utc(data.expires_at, "body.expires_at"),
         )
         now, trace = self.clock.now(), request_id(request)
-        token, key = await self.db.transact(lambda tx: service.make_key(tx, caller, order, now, trace))
-        return NewKeyView(**msgspec.structs.asdict(_key_view(key)), api_key=token.reveal())
+
+        async def work(tx: Tx) -> NewKeyView:
+            token, key = await service.make_key(tx, caller, order, self.look, now, trace)
+            return NewKeyView(**msgspec.structs.asdict(_key_view(key)), api_key=token.reveal())
+
+        return await self.once.answer(request, caller, idempotency_key, 201, work)
 
     @get("/", operation_id="list_api_keys", **needs("keys:write"))
     async def listed(self, caller: Given[Caller], limit: Limit = 20, cursor: CursorText = None) -> Page[KeyView]:

@@ -72,6 +72,11 @@ class Caller(msgspec.Struct, frozen=True):
         return str(self.credential_id if isinstance(self.credential_id, KeyId) else self.agent_id)
 
     @property
+    def bound_agent(self) -> AgentId | None:
+        """The one agent that an API key is limited to; None for a session and for a key of the whole tenant."""
+        return self.agent_id if isinstance(self.credential_id, KeyId) else None
+
+    @property
     def did(self) -> str | None:
         """The did:pkh of the wallet that signed in; None for an API key."""
         return None if self.wallet_address is None else did_pkh(self.chain_id or 0, self.wallet_address)

@@ -1,13 +1,13 @@
 """Verbs of identity: challenge, redeem, sign in and out, bind wallets, agents, API keys."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from leasebox.audit.model import Act
 from leasebox.audit.service import record
 from leasebox.identity import store, tokens
-from leasebox.identity.errors import BeyondMaker, TenantInactive
+from leasebox.identity.errors import AgentDisabled, BeyondMaker, OwnAgent, TenantInactive
 from leasebox.identity.model import (
     SCOPES,
     SESSION_TTL,
@@ -23,6 +23,9 @@ from leasebox.values.errors import NotFound, Unprocessable
 from leasebox.values.ids import AgentId, KeyId, MailboxId, SessionId, TenantId
 from leasebox.values.secret import Secret, fingerprint
 
+# Whoever knows the mailboxes (leases, which stand above us) tells whether the caller has this one, or raises NotFound.
+LookAtMailbox = Callable[[Tx, Caller, MailboxId], Awaitable[object]]
+
 
 async def known(tx: Tx, signer: Signer) -> bool:
     """Whether this wallet has a tenant already."""
@@ -32,7 +35,8 @@ async def known(tx: Tx, signer: Signer) -> bool:
 async def sign_in(tx: Tx, signer: Signer, at: datetime, request_id: str) -> Session:
     """A session for a wallet; its tenant, wallet row and agent are made on its first sign-in.
 
-    Two at once make one tenant: the wallet's lock lets the second wait for the first. Raises TenantInactive (403).
+    Two at once make one tenant: the wallet's lock lets the second wait for the first. Raises TenantInactive (403),
+    AgentDisabled (403).
     """
     address = signer.address.lower()
     await store.lock_wallet(tx, address)
@@ -44,13 +48,29 @@ async def sign_in(tx: Tx, signer: Signer, at: datetime, request_id: str) -> Sess
         tenant_id = TenantId.of(found["id"])
         if found["status"] != "active":
             raise TenantInactive(f"This tenant is {found['status']}.")
-    agent_id = await store.ensure_agent(tx, tenant_id, address, at)
+    agent = await store.ensure_agent(tx, tenant_id, address, at)
+    assert agent is not None
+    if agent["status"] != "active":
+        raise AgentDisabled("The agent of this wallet is disabled.", agent_id=str(AgentId.of(agent["id"])))
+    agent_id = AgentId.of(agent["id"])
     token, expires_at = tokens.new_session_token(), at + SESSION_TTL
     session_id = await store.insert_session(tx, fingerprint(token), tenant_id, agent_id, signer, SCOPES, at, expires_at)
     if found is None:
         await record(tx, Act(at, str(agent_id), "tenant.create", str(tenant_id), tenant_id, request_id))
     await record(tx, Act(at, str(agent_id), "session.create", str(session_id), tenant_id, request_id))
     return Session(token, tenant_id, agent_id, signer, expires_at, found is None)
+
+
+async def found_tenant(tx: Tx, name: str, at: datetime, request_id: str) -> Caller:
+    """A tenant without a wallet and its first agent, called `name`; as the caller that it will be.
+
+    For the transaction that also hands out the tenant's only credential, by `adopt_key`. Until a wallet is bound it
+    owes nothing (its credit limit is 0) and sends little (the cooldown).
+    """
+    tenant_id, agent_id = TenantId.new(at), AgentId.new(at)
+    await store.insert_unbound_tenant(tx, tenant_id, agent_id, name, at)
+    await record(tx, Act(at, str(agent_id), "tenant.create", str(tenant_id), tenant_id, request_id))
+    return Caller(tenant_id, agent_id, SessionId.new(at), frozenset(SCOPES), None, None, None, None, "active")
 
 
 async def sign_out(tx: Tx, caller: Caller, at: datetime, request_id: str) -> None:
@@ -76,7 +96,14 @@ async def make_agent(tx: Tx, caller: Caller, name: str, at: datetime, request_id
 async def change_agent(
     tx: Tx, caller: Caller, agent_id: AgentId, name: str | None, status: str | None, at: datetime, request_id: str
 ) -> Agent:
-    """Rename, disable or enable an agent; a disabled one's sessions and keys stop. Raises NotFound."""
+    """Rename, disable or enable an agent; a disabled one's sessions and keys stop.
+
+    Raises NotFound, BeyondMaker (a key of one agent), OwnAgent (409: disabling itself could lock its tenant out).
+    """
+    if caller.bound_agent not in (None, agent_id):
+        raise BeyondMaker("Your own key belongs to one agent.")
+    if status == "disabled" and caller.agent_id == agent_id:
+        raise OwnAgent("An agent cannot disable itself.")
     row = await store.change_agent(tx, caller.tenant_id, agent_id, name, status)
     if row is None:
         raise NotFound("No such agent.")
@@ -95,31 +122,53 @@ async def require_agent(tx: Tx, tenant_id: TenantId, agent_id: AgentId) -> None:
         raise NotFound("No such active agent.")
 
 
-async def make_key(tx: Tx, caller: Caller, order: KeyOrder, at: datetime, request_id: str) -> tuple[Secret, ApiKey]:
-    """A new API key and its text, which is shown this once. Raises UnknownScope, BeyondMaker, NotFound (agent)."""
+async def make_key(
+    tx: Tx, caller: Caller, order: KeyOrder, look: LookAtMailbox, at: datetime, request_id: str
+) -> tuple[Secret, ApiKey]:
+    """A new API key and its text, which is shown this once. `look` raises NotFound for a mailbox that is not there.
+
+    Raises Unprocessable (expires_at), BeyondMaker (403), NotFound (agent, mailbox).
+    """
     _require_within(caller, order, at)
+    for mailbox_id in order.mailbox_ids or ():
+        await look(tx, caller, mailbox_id)
     if order.agent_id is not None:
         await require_agent(tx, caller.tenant_id, order.agent_id)
     token = tokens.new_api_key()
-    hint = token.reveal()[:8]
-    row = await store.insert_key(tx, caller.tenant_id, order, fingerprint(token), hint, caller.actor, at)
-    key = _key(row)
-    await record(tx, caller.act(at, request_id, "api_key.create", str(key.key_id)))
-    return token, key
+    return token, await _keep_key(tx, caller, order, fingerprint(token), tokens.hint_of(token), at, request_id)
+
+
+async def adopt_key(
+    tx: Tx, caller: Caller, order: KeyOrder, token_hash: bytes, hint: str, at: datetime, request_id: str
+) -> ApiKey:
+    """Make a key good whose text was drawn before, and of which only SHA-256 and hint are at hand.
+
+    Raises Unprocessable (expires_at), BeyondMaker (403).
+    """
+    _require_within(caller, order, at)
+    return await _keep_key(tx, caller, order, token_hash, hint, at, request_id)
 
 
 async def list_keys(tx: Tx, caller: Caller, below: object, limit: int) -> list[ApiKey]:
-    """Live keys, newest first."""
-    return [_key(row) for row in await store.list_keys(tx, caller.tenant_id, below, limit)]
+    """Keys that were not revoked, newest first; for a key, those within its own limits."""
+    return [_key(row) for row in await store.list_keys(tx, caller, below, limit)]
 
 
 async def revoke_key(tx: Tx, caller: Caller, key_id: KeyId, at: datetime, request_id: str) -> bytes:
     """Stop a key everywhere within a second; its stored hash, for the local cache to forget. Raises NotFound."""
-    row = await store.revoke_key(tx, caller.tenant_id, key_id, at)
+    row = await store.revoke_key(tx, caller, key_id, at)
     if row is None:
         raise NotFound("No such API key.")
     await record(tx, caller.act(at, request_id, "api_key.revoke", str(key_id)))
     return bytes(row["token_hash"])
+
+
+async def _keep_key(
+    tx: Tx, caller: Caller, order: KeyOrder, token_hash: bytes, hint: str, at: datetime, request_id: str
+) -> ApiKey:
+    key = _key(await store.insert_key(tx, caller.tenant_id, order, token_hash, hint, caller.actor, at))
+    await record(tx, caller.act(at, request_id, "api_key.create", str(key.key_id)))
+    return key
 
 
 def _require_within(caller: Caller, order: KeyOrder, at: datetime) -> None:

@@ -76,4 +76,6 @@ def binding(tenant_id: TenantId) -> str:
 def _statement(intent: str) -> str:
     if intent == siwe.SIGN_IN:
         return "Sign in to leasebox to lease mailboxes. This costs nothing."
+    if intent == siwe.ADMINISTER:
+        return "Sign in to ADMINISTER this leasebox instance. Do not sign this unless you operate it."
     return f"Bind this wallet to the leasebox tenant {intent.removeprefix('bind:')}. It will be able to sign in as it."

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from siwe import SiweMessage
 
 SIGN_IN = "sign-in"
+ADMINISTER = "administer"
 MESSAGE_CAP = 4096
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from asyncpg import Record
 
-from leasebox.identity.model import KeyOrder, Signer
+from leasebox.identity.model import Caller, KeyOrder, Signer
 from leasebox.infra.db import Tx
-from leasebox.values.ids import AgentId, Id, KeyId, SessionId, TenantId
+from leasebox.values.ids import AgentId, Id, KeyId, MailboxId, SessionId, TenantId
 
 _WALLET_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('wallet:' || $1, 0))"
 _FIND_TENANT = """
@@ -17,9 +17,13 @@ _INSERT_TENANT = """
 WITH tenant AS (INSERT INTO tenants (id, status, created_at) VALUES ($1, 'active', $4) RETURNING id)
 INSERT INTO wallets (address, tenant_id, chain_id, bound_at) SELECT $2, id, $3, $4 FROM tenant
 """
+_INSERT_UNBOUND_TENANT = """
+WITH tenant AS (INSERT INTO tenants (id, status, created_at) VALUES ($1, 'active', $4) RETURNING id)
+INSERT INTO agents (id, tenant_id, name, status, created_at) SELECT $2, id, $3, 'active', $4 FROM tenant
+"""
 _ENSURE_AGENT = """
 INSERT INTO agents (id, tenant_id, name, wallet_address, status, created_at) VALUES ($1, $2, $3, $4, 'active', $5)
-ON CONFLICT (tenant_id, wallet_address) DO UPDATE SET name = agents.name RETURNING id
+ON CONFLICT (tenant_id, wallet_address) DO UPDATE SET name = agents.name RETURNING id, status
 """
 _INSERT_SESSION = """
 INSERT INTO sessions (id, token_hash, tenant_id, agent_id, wallet_address, chain_id, scopes, created_at, expires_at)
@@ -57,10 +61,15 @@ async def insert_tenant(tx: Tx, tenant_id: TenantId, address: str, chain_id: int
     await tx.run(_INSERT_TENANT, tenant_id, address, chain_id, at)
 
 
-async def ensure_agent(tx: Tx, tenant_id: TenantId, address: str, at: datetime) -> AgentId:
+async def insert_unbound_tenant(tx: Tx, tenant_id: TenantId, agent_id: AgentId, name: str, at: datetime) -> None:
+    """A tenant without a wallet, and its agent."""
+    await tx.run(_INSERT_UNBOUND_TENANT, tenant_id, agent_id, name, at)
+
+
+async def ensure_agent(tx: Tx, tenant_id: TenantId, address: str, at: datetime) -> Record | None:
     """The agent that signs in with this wallet, made if it is new."""
     name = f"{address[:6]}…{address[-4:]}"
-    return AgentId.of(await tx.value(_ENSURE_AGENT, AgentId.new(at), tenant_id, name, address, at))
+    return await tx.one(_ENSURE_AGENT, AgentId.new(at), tenant_id, name, address, at)
 
 
 async def insert_session(
@@ -105,7 +114,7 @@ async def drop_old_sessions(tx: Tx, before: datetime) -> int:
     return await tx.run(_DROP_OLD_SESSIONS, before)
 
 
-_TENANT_LOCK = "SELECT status FROM tenants WHERE id = $1 FOR UPDATE"
+_TENANT_LOCK = "SELECT status FROM tenants WHERE id = $1 FOR NO KEY UPDATE"
 _INSERT_WALLET = "INSERT INTO wallets (address, tenant_id, chain_id, bound_at) VALUES ($1, $2, $3, $4)"
 _LIST_WALLETS = "SELECT address, chain_id, bound_at FROM wallets WHERE tenant_id = $1 ORDER BY bound_at, address"
 _DELETE_WALLET = "DELETE FROM wallets WHERE tenant_id = $1 AND address = $2"
@@ -168,12 +177,18 @@ INSERT INTO api_keys (id, token_hash, hint, tenant_id, agent_id, name, scopes, m
                       expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {_KEY_COLUMNS}
 """
+# A key sees and stops keys within its own limits only: those of its mailboxes, those of its agent.
 _LIST_KEYS = f"""
 SELECT {_KEY_COLUMNS} FROM api_keys
-WHERE tenant_id = $1 AND revoked_at IS NULL AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
+WHERE tenant_id = $1 AND revoked_at IS NULL AND ($2::uuid IS NULL OR id < $2)
+  AND ($4::uuid[] IS NULL OR mailbox_ids <@ $4) AND ($5::uuid IS NULL OR agent_id = $5)
+ORDER BY id DESC LIMIT $3
 """
 _REVOKE_KEY = """
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE tenant_id = $1 AND id = $2 RETURNING token_hash
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3)
+WHERE tenant_id = $1 AND id = $2
+  AND ($4::uuid[] IS NULL OR mailbox_ids <@ $4) AND ($5::uuid IS NULL OR agent_id = $5)
+RETURNING token_hash
 """
 
 
@@ -196,9 +211,13 @@ async def insert_key(
     )
 
 
-async def list_keys(tx: Tx, tenant_id: TenantId, below: object, limit: int) -> list[Record]:
-    return await tx.all(_LIST_KEYS, tenant_id, below, limit)
+async def list_keys(tx: Tx, caller: Caller, below: object, limit: int) -> list[Record]:
+    return await tx.all(_LIST_KEYS, caller.tenant_id, below, limit, *_limits(caller))
 
 
-async def revoke_key(tx: Tx, tenant_id: TenantId, key_id: KeyId, at: datetime) -> Record | None:
-    return await tx.one(_REVOKE_KEY, tenant_id, key_id, at)
+async def revoke_key(tx: Tx, caller: Caller, key_id: KeyId, at: datetime) -> Record | None:
+    return await tx.one(_REVOKE_KEY, caller.tenant_id, key_id, at, *_limits(caller))
+
+
+def _limits(caller: Caller) -> tuple[list[MailboxId] | None, AgentId | None]:
+    return None if caller.mailbox_ids is None else list(caller.mailbox_ids), caller.bound_agent

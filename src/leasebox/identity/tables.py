@@ -1,6 +1,18 @@
 """Tables of identity."""
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, DateTime, ForeignKey, Index, LargeBinary, Table, Text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import UUID
 
 from leasebox.infra.db import metadata
@@ -71,4 +83,19 @@ api_keys = Table(
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
     Index(None, "tenant_id", "id"),
+)
+
+# What an admin put in the place of a configured rate. tenant_id NULL: for everybody; only `api` is set per tenant.
+rate_overrides = Table(
+    "rate_overrides",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("tenant_id", UUID, ForeignKey("tenants.id")),
+    Column("count", Integer, nullable=False),
+    Column("seconds", Integer, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("name IN ('signin', 'tenant', 'claim', 'api')", name="name"),
+    CheckConstraint("count >= 0 AND seconds >= 1", name="range"),
+    Index("rate_overrides_key", "name", "tenant_id", unique=True, postgresql_nulls_not_distinct=True),
 )

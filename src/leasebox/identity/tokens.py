@@ -36,6 +36,11 @@ def plausible(text: str) -> bool:
     return mark == ("" if prefix == SESSION_PREFIX else _checksum(body))
 
 
+def hint_of(token: Secret) -> str:
+    """What may be shown of a token to tell it from others: its first eight characters."""
+    return token.reveal()[:8]
+
+
 def is_session(text: str) -> bool:
     """Whether a plausible token is a session's rather than an API key."""
     return text.startswith(SESSION_PREFIX)

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +19,9 @@ from leasebox.values.errors import Unavailable
 from leasebox.values.rate import Rate
 
 _CHANNEL = "leasebox:wake"
+_SILENT = "Redis does not answer."
+_IN_VAIN_S = 0.5
+_LEFT_ALONE_S = 1.0
 # GCRA: one number per key, the time at which the bucket would be full again. Keys are one hash slot each (Cluster).
 _BUCKET = """
 local now, period, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -50,15 +54,16 @@ class Cache:
         self._listener = listener
         self._clock = clock
         self._bucket = redis.register_script(_BUCKET)
+        self._hung_until = 0.0
 
     async def put(self, key: str, value: bytes, ttl_s: int) -> None:
         """Keep `value` for `ttl_s` seconds. Raises Unavailable."""
-        with _answering():
+        with self._answering():
             await self._redis.set(key, value, ex=ttl_s)
 
     async def take(self, key: str) -> bytes | None:
         """Give the value and forget it in one step: of any number of callers only one gets it. Raises Unavailable."""
-        with _answering():
+        with self._answering():
             value: bytes | None = await self._redis.getdel(key)
         return value
 
@@ -68,17 +73,18 @@ class Cache:
             return Taken(True, 0, 0, 0)
         now = self._clock.now().timestamp() * 1000
         try:
-            allowed, remaining, wait_ms, reset_ms = await self._bucket(
-                keys=[f"bucket:{{{key}}}"], args=[f"{now:.3f}", rate.seconds * 1000, rate.count]
-            )
-        except (RedisError, OSError):
+            with self._answering():
+                allowed, remaining, wait_ms, reset_ms = await self._bucket(
+                    keys=[f"bucket:{{{key}}}"], args=[f"{now:.3f}", rate.seconds * 1000, rate.count]
+                )
+        except Unavailable:
             log.get("cache").warning("rate bucket unavailable, letting the call through", bucket=key.partition(":")[0])
             return Taken(True, rate.count, 0, 0)
         return Taken(bool(allowed), int(remaining), -(-int(wait_ms) // 1000), -(-int(reset_ms) // 1000))
 
     async def publish(self, wakes: Sequence[Wake]) -> None:
         """Tell listeners; a failure is only a delay for them, so it is not raised."""
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(Unavailable), self._answering():
             if len(wakes) == 1:
                 await self._redis.publish(_CHANNEL, f"{wakes[0].channel} {wakes[0].payload}")
                 return
@@ -102,7 +108,7 @@ class Cache:
 
     async def ping(self) -> None:
         """Raises Unavailable when Redis does not answer within a second."""
-        with _answering():
+        with _translated():
             async with asyncio.timeout(1):
                 await self._redis.ping()
 
@@ -110,12 +116,29 @@ class Cache:
         await self._redis.aclose()
         await self._listener.aclose()
 
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """One question. After one that was waited for in vain none is asked for a second, so that nobody queues up.
+
+        Raises Unavailable.
+        """
+        began = time.monotonic()
+        if began < self._hung_until:
+            raise Unavailable(_SILENT, retry_after_s=2)
+        try:
+            with _translated():
+                yield
+        except Unavailable:
+            if time.monotonic() - began > _IN_VAIN_S:
+                self._hung_until = time.monotonic() + _LEFT_ALONE_S
+            raise
+
 
 def connect(url: str, clock: Clock) -> Cache:
     """A cache at `redis://…` or `unix://…`; connects when first used."""
     # One quiet retry covers a connection that died while idle; more would only delay the refusal.
     redis = Redis.from_url(
-        url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 1), health_check_interval=0
+        url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 1), health_check_interval=0
     )
     # A listener waits for as long as nothing happens.
     listener = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
@@ -123,8 +146,8 @@ def connect(url: str, clock: Clock) -> Cache:
 
 
 @contextlib.contextmanager
-def _answering() -> Any:
+def _translated() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as fault:
-        raise Unavailable("The nonce store does not answer.", retry_after_s=2) from fault
+        raise Unavailable(_SILENT, retry_after_s=2) from fault

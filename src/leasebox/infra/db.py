@@ -6,6 +6,7 @@ tables (`metadata`), drives Alembic and compiles dynamic filters (`Tx.select`).
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -30,6 +31,7 @@ metadata = MetaData(
 )
 _DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
 _RETRIES = 5
+_PATIENCE_S = 5.0  # for a free connection of the pool
 _RESTARTABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _GONE = (
     OSError,
@@ -37,6 +39,8 @@ _GONE = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    # What the driver says of a connection whose server's last words it has not read yet.
+    asyncpg.InternalClientError,
 )
 _CLOSED = re.compile("connection (is|was) closed|pool is clos|connection has been released|terminat")
 
@@ -135,7 +139,7 @@ class Database:
 
     async def _attempt(self, body: Callable[[Tx], Awaitable[T]]) -> tuple[Tx, T]:
         try:
-            async with self._pool.acquire(timeout=5) as connection, connection.transaction():
+            async with self._pool.acquire(timeout=_PATIENCE_S) as connection, connection.transaction():
                 tx = Tx(connection)
                 answer = await body(tx)
         except asyncpg.DiskFullError as fault:
@@ -149,7 +153,7 @@ class Database:
     async def read(self, body: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `body` without BEGIN: each statement sees what is committed when it starts. Raises Unavailable."""
         try:
-            async with self._pool.acquire(timeout=5) as connection:
+            async with self._pool.acquire(timeout=_PATIENCE_S) as connection:
                 return await body(Tx(connection))
         except asyncpg.InterfaceError as fault:
             raise _outage(fault) from fault
@@ -157,8 +161,11 @@ class Database:
             raise Unavailable("The database does not answer.", retry_after_s=2) from fault
 
     async def revision(self) -> str | None:
-        """The migration that the database is at. Raises Unavailable."""
-        return await self.read(lambda tx: tx.value("SELECT version_num FROM alembic_version"))
+        """The migration that the database is at, None when it is empty. Raises Unavailable."""
+        try:
+            return await self.read(lambda tx: tx.value("SELECT version_num FROM alembic_version"))
+        except asyncpg.UndefinedTableError:
+            return None
 
     async def close(self) -> None:
         """Wait for borrowed connections, then close all."""
@@ -170,6 +177,8 @@ async def connect(url: str, *, wakes: Wakes | None = None, at_most: int = 10, st
 
     `statement_cache=0` is for PgBouncer in transaction mode.
     """
+    # In an outage the pool would log a trace a second; our own callers tell of it in a line each.
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
     try:
         pool = await asyncpg.create_pool(
             url,

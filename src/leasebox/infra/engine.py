@@ -19,6 +19,8 @@ SOCKET_PATH_BYTES = 107
 LOG_BYTES = 4 * 1024 * 1024
 _TAIL_BYTES = 4096
 _PREFIX = "leasebox-"
+# A younger one may belong to a launcher that is just about to lock it, or to engines that are still closing down.
+_DEAD_S = 60.0
 
 
 class EngineFault(Exception):
@@ -76,7 +78,8 @@ class EngineLog:
 class Nest:
     """A short, fresh directory for sockets (the home's path may be too long for one) and, where needed, binaries.
 
-    Locked while we live, so that systemd-tmpfiles leaves it alone (tmpfiles.d(5)).
+    Locked while we live, so that systemd-tmpfiles leaves it alone (tmpfiles.d(5)) and the next launcher, of whatever
+    home, can tell that it is nobody's any more.
     """
 
     def __init__(self, home: Path, owner: Owner | None) -> None:
@@ -85,6 +88,7 @@ class Nest:
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_roomy(owner)))
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        _clear_dead(self.path)
         self.sockets = self.path / "sock"
         self.sockets.mkdir(mode=0o700)
         if owner is not None:
@@ -107,6 +111,27 @@ class Nest:
             if old.name.startswith(_PREFIX) and old.lstat().st_uid == os.geteuid():
                 shutil.rmtree(old, ignore_errors=True)
             self._link.unlink()
+
+
+def _clear_dead(ours: Path) -> None:
+    # A killed launcher cannot remove its nest, and its home may never be started again.
+    for path in ours.parent.glob(f"{_PREFIX}????????"):
+        with contextlib.suppress(OSError):
+            state = path.lstat()
+            old = ours.stat().st_mtime - state.st_mtime > _DEAD_S
+            if old and state.st_uid == os.geteuid() and (path / "sock").is_dir() and _unlocked(path):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _unlocked(directory: Path) -> bool:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def _roomy(owner: Owner | None) -> str:

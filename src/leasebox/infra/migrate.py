@@ -55,7 +55,7 @@ def upgrade(database_url: str) -> list[str]:
         from alembic.config import Config  # noqa: PLC0415
 
         config = Config()
-        config.set_main_option("script_location", str(folder()))
+        config.set_main_option("script_location", str(folder()).replace("%", "%%"))  # configparser expands %(…)s
         config.attributes["database_url"] = database_url
         command.upgrade(config, "head")
     return todo

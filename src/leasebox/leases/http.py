@@ -4,12 +4,14 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Controller, Request, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from leasebox.billing.till_http import PaymentProof, Till
 from leasebox.identity.model import Caller
 from leasebox.infra import metrics
-from leasebox.infra.db import Database
+from leasebox.infra.db import Database, Tx
+from leasebox.infra.web.idempotency import IdempotencyKey, Once, was_replayed
 from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
 from leasebox.infra.web.routes import Given, known_id, needs, request_id
 from leasebox.leases import service
@@ -18,10 +20,12 @@ from leasebox.leases.store import Filter
 from leasebox.values.clock import Clock
 from leasebox.values.errors import BadRequest
 from leasebox.values.ids import AgentId, LeaseId, MailboxId
+from leasebox.values.paths import Route
 
 Hours = Annotated[int, msgspec.Meta(ge=1, le=MAX_TTL_HOURS, description="Hours from now.")]
 Metadata = dict[str, Any]
 METADATA_CAP = 8192
+ALLOCATE = Route("POST", "/v2/mailboxes/leases")
 
 
 class LeaseRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,11 +97,18 @@ class LeaseRoutes(Controller):
     clock: Clock
     policy: LeasePolicy
     doors: Doors
+    till: Till
+    once: Once
 
-    @post("/", status_code=201, operation_id="allocate", **needs("mail:allocate", 404, 409, 422))
+    @post("/", status_code=201, operation_id="allocate", **needs("mail:allocate", 402, 404, 409, 422))
     async def allocate(
-        self, request: Request[Any, Any, Any], caller: Given[Caller], data: JSONBody[LeaseRequest]
-    ) -> NewLeaseView:
+        self,
+        request: Request[Any, Any, Any],
+        caller: Given[Caller],
+        data: JSONBody[LeaseRequest],
+        x_payment_proof: PaymentProof = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[NewLeaseView]:
         """Lease an address: named, or generated when local_part is left out."""
         order = LeaseOrder(
             known_id(AgentId, data.agent_id),
@@ -107,10 +118,18 @@ class LeaseRoutes(Controller):
             (data.domain or self.policy.domains[0]).lower(),
             bounded(data.metadata),
         )
-        now, trace = self.clock.now(), request_id(request)
-        made = await self.db.transact(lambda tx: service.grant(tx, caller, order, self.policy, now, trace))
-        metrics.LEASES.labels("granted").inc()
-        return _new_view(made, self.doors, now)
+        demand = self.till.demand(request, ALLOCATE, x_payment_proof)
+
+        async def work(tx: Tx) -> NewLeaseView:
+            await self.till.admit(tx, caller, demand)
+            made = await service.grant(tx, caller, order, self.policy, demand.at, demand.request_id)
+            return _new_view(made, self.doors, demand.at)
+
+        async with self.till.noting(caller, demand):
+            answer = await self.once.answer(request, caller, idempotency_key, 201, work)
+        if not was_replayed(answer):
+            metrics.LEASES.labels("granted").inc()
+        return answer
 
     @get("/", operation_id="list_leases", **needs("mail:read", 404))
     async def listed(

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     Table,
     Text,
 )
@@ -79,4 +80,30 @@ addresses = Table(
     # Until then only its last tenant may lease a chosen name again; a generated one is never issued twice.
     Column("held_until", DateTime(timezone=True), nullable=False),
     Index(None, "lease_id"),
+)
+
+# A stranger's wish for a mailbox. Its link is opened by a person, its token by the program that asked; of both only
+# SHA-256 is kept. The API key exists from the beginning, sealed with that token, and opens nothing before approval.
+claims = Table(
+    "claims",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("asked_from", Text, nullable=False),
+    Column("token_hash", LargeBinary, nullable=False),
+    Column("link_hash", LargeBinary, nullable=False, unique=True),
+    Column("key_hash", LargeBinary, nullable=False),
+    Column("key_hint", Text, nullable=False),
+    # Erased when it is fetched.
+    Column("sealed_key", LargeBinary),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("decided_at", DateTime(timezone=True)),
+    Column("lease_id", UUID, ForeignKey("leases.id")),
+    CheckConstraint("state IN ('pending', 'approved', 'declined')", name="state"),
+    CheckConstraint("reason IN ('by_person', 'address_taken')", name="reason"),
+    Index(None, "expires_at"),
 )

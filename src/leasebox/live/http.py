@@ -9,6 +9,8 @@ from asyncpg import Record
 from litestar import Controller, Request, Response, get
 from litestar.params import FromQuery, QueryParameter
 
+from leasebox.billing.model import Demand
+from leasebox.billing.till_http import PaymentProof, Till
 from leasebox.identity.callers import Callers
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Database, Tx
@@ -23,9 +25,11 @@ from leasebox.mail.model import WAKE_MAILBOX, Query
 from leasebox.mail.views import MessageItem, item
 from leasebox.values.clock import Clock
 from leasebox.values.ids import MailboxId, MessageId
+from leasebox.values.paths import Route
 
 # A lost wake-up (Redis away) and a lease that ends meanwhile are noticed after this long.
 _LOOK_AGAIN_S = 1.0
+WAIT = Route("GET", "/v2/messages/wait")
 Seconds = Annotated[int, QueryParameter(ge=1, le=60, description="How long to wait.")]
 
 
@@ -40,11 +44,12 @@ class WaitRoutes(Controller):
     policy: LeasePolicy
     hub: Hub
     callers: Callers
+    till: Till
 
     @get(
         "/",
         operation_id="wait_for_message",
-        **or_nothing(needs("mail:read", 404, 410), "Nothing came in time; call again."),
+        **or_nothing(needs("mail:read", 402, 404, 410), "Nothing came in time; call again."),
     )
     async def wait(
         self,
@@ -56,26 +61,36 @@ class WaitRoutes(Controller):
         sender: Annotated[str | None, QueryParameter(name="from", min_length=1, max_length=320)] = None,
         subject: SearchText = None,
         since: Annotated[str | None, QueryParameter(max_length=64)] = None,
+        x_payment_proof: PaymentProof = None,
     ) -> Response[MessageItem | None]:
         """The first message that fits, as soon as it is visible; 204 when none came in time.
 
         `since` is the id of the last message you have seen (then nothing is ever missed, even what became visible out
         of order), or a time: messages received then or later count, those already there too. Without it only messages
         that become visible from now on count. `from` is a whole address, or a domain with everything under it.
+        Only an answer with a message is metered. What could not be paid then is refused at once.
         """
         query, seen = await self._question(caller, known_id(MailboxId, mailbox_id), since, has, sender, subject)
+        demand = self.till.demand(request, WAIT, x_payment_proof)
+        async with self.till.noting(caller, demand):
+            await self.db.read(lambda tx: self.till.foresee(tx, caller, demand))
         deadline = time.monotonic() + timeout_s
         with self.hub.listening(WAKE_MAILBOX, str(query.mailbox_id)) as event:
             while True:
                 found = await self._look(caller, query, seen)
                 left = deadline - time.monotonic()
                 if found is not None:
+                    await self._charge(caller, self.till.demand(request, WAIT, x_payment_proof))
                     return Response(item(found), status_code=200)
-                if left <= 0:
+                if left <= 0 or self.hub.closing:
                     return Response(None, status_code=204)
                 await woken(event, min(left, _LOOK_AGAIN_S))
                 # Whoever signed out, or was suspended, while waiting gets nothing more.
                 await self.callers.resolve(request.headers.get("authorization"))
+
+    async def _charge(self, caller: Caller, demand: Demand) -> None:
+        async with self.till.noting(caller, demand):
+            await self.db.transact(lambda tx: self.till.admit(tx, caller, demand))
 
     async def _question(
         self,

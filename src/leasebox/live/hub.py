@@ -15,6 +15,7 @@ class Hub:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self.closing = False
 
     async def run(self) -> None:
         """Listen for ever. After a gap in the subscription everybody is woken, since something may have been missed."""
@@ -28,6 +29,11 @@ class Hub:
                 _set_all(events)
             return
         _set_all(self._waiters.get(_key(wake.channel, wake.payload), ()))
+
+    def close(self) -> None:
+        """Wake everybody for good: this process is about to end, so whoever waits should answer now."""
+        self.closing = True
+        self.spread(Wake("*", ""))
 
     @contextlib.contextmanager
     def listening(self, channel: str, payload: str) -> Iterator[asyncio.Event]:

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Controller, Request, Response, delete, get, patch
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
+from leasebox.billing.till_http import PaymentProof, Till
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Database, Tx
 from leasebox.infra.web.listing import CursorText, Limit, MomentText, Page, after, moment, page
@@ -19,7 +20,9 @@ from leasebox.mail.views import ATTACHMENT_PREFIX, MessageItem, MessageView, ite
 from leasebox.values.clock import Clock
 from leasebox.values.errors import BadRequest, NotFound
 from leasebox.values.ids import MailboxId, MessageId, ThreadId
+from leasebox.values.paths import Route
 
+LIST = Route("GET", "/v2/messages")
 SearchText = Annotated[str | None, QueryParameter(min_length=1, max_length=200)]
 LabelText = Annotated[str, msgspec.Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9][a-z0-9_.:-]*$")]
 LabelList = Annotated[list[LabelText], msgspec.Meta(max_length=20)]
@@ -41,10 +44,12 @@ class MessageRoutes(Controller):
     db: Database
     clock: Clock
     policy: LeasePolicy
+    till: Till
 
-    @get("/", operation_id="list_messages", **needs("mail:read", 404))
+    @get("/", operation_id="list_messages", **needs("mail:read", 402, 404))
     async def listed(
         self,
+        request: Request[Any, Any, Any],
         caller: Given[Caller],
         mailbox_id: FromQuery[str | None] = None,
         since: MomentText = None,
@@ -55,6 +60,7 @@ class MessageRoutes(Controller):
         direction: FromQuery[Literal["inbound", "outbound"] | None] = None,
         limit: Limit = 20,
         cursor: CursorText = None,
+        x_payment_proof: PaymentProof = None,
     ) -> Page[MessageItem]:
         """Messages, newest first. q searches subject, sender and text; since is inclusive, until exclusive."""
         query = Query(
@@ -70,14 +76,17 @@ class MessageRoutes(Controller):
             thread_id=None if thread_id is None else known_id(ThreadId, thread_id),
             direction=direction,
         )
-        below = after(cursor)
+        below, demand = after(cursor), self.till.demand(request, LIST, x_payment_proof)
 
         async def body(tx: Tx) -> list[Any]:
+            await self.till.admit(tx, caller, demand)
             if query.mailbox_id is not None:
                 await service.require_readable_mailbox(tx, caller, query.mailbox_id, query.at)
             return await service.listed(tx, query, below, limit + 1)
 
-        return page(await self.db.read(body), limit, item, lambda row: MessageId.of(row["id"]))
+        async with self.till.noting(caller, demand):
+            rows = await self.db.transact(body)
+        return page(rows, limit, item, lambda row: MessageId.of(row["id"]))
 
     @get("/{message_id:str}", operation_id="get_message", **needs("mail:read", 404))
     async def one(self, caller: Given[Caller], message_id: FromPath[str]) -> MessageView:

@@ -1,4 +1,4 @@
-"""Background work of mail: the parser makes messages of stored mails, the purge erases what nobody may read any more."""
+"""Background work of mail: the parser makes messages of stored mails, the purge erases what nobody may read now."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,8 @@ _BATCH = 32
 _LOOK_AGAIN_S = 1.0
 # A mail becomes visible after this long even if DNS has not told yet who sent it: codes do not wait.
 _AUTH_PATIENCE_S = 0.25
-_PURGE_LEASES = 200
+# A lease holds up to its quota of mails, and all of them are erased by one statement.
+_PURGE_LEASES = 20
 SMALL_BYTES = INLINE_COLD_BYTES
 _LARGEST_BYTES = 2**31 - 1
 

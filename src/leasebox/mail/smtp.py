@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from leasebox.mail.smtp_connection import Connection, Doorway
-from leasebox.mail.smtp_intake import AcceptVerdict, Envelope, IncomingMail, Intake, RatePort, Stored
+from leasebox.mail.smtp_intake import AcceptVerdict, Envelope, IncomingMail, Intake, RatePort, SenderPort, Stored
 from leasebox.mail.smtp_limits import Gate, IPNetwork, Limits, Memory
 from leasebox.mail.smtp_questions import Offer
 from leasebox.mail.smtp_replies import MailRefusal, RcptVerdict
@@ -24,6 +24,7 @@ __all__ = [
     "Offer",
     "RatePort",
     "RcptVerdict",
+    "SenderPort",
     "SmtpServer",
     "Stored",
     "serve",
@@ -89,20 +90,21 @@ async def serve(
     clock: Clock,
     limits: Limits | None = None,
     rate: RatePort | None = None,
+    senders: SenderPort | None = None,
     tls: ssl.SSLContext | None = None,
     trusted_proxies: tuple[IPNetwork, ...] = (),
     session: Callable[[Offer], Session] = Session,
 ) -> SmtpServer:
     """Listen on `host` and `port` (0: any free one). Raises OSError if that is not possible.
 
-    tls: offers STARTTLS with it. rate: asked once per MAIL FROM; None asks nobody. trusted_proxies: peers that must
-    begin with a PROXY header, whose client then counts as the peer; anyone else's header is a bad command.
+    tls: offers STARTTLS with it. rate, senders: asked once per MAIL FROM; None asks nobody. trusted_proxies: peers that
+    must begin with a PROXY header, whose client then counts as the peer; anyone else's header is a bad command.
     """
     bounds = limits or Limits()
     if tls is not None:
         offer = replace(offer, extensions=(*offer.extensions, "STARTTLS"))
     gate, memory = Gate(bounds), Memory(bounds.memory_octets)
-    doorway = Doorway(intake, offer, bounds, clock, rate, tls, trusted_proxies, session, gate, memory)
+    doorway = Doorway(intake, offer, bounds, clock, rate, tls, trusted_proxies, session, gate, memory, senders)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(lambda: Connection(doorway), host, port, backlog=_BACKLOG)
     return SmtpServer(listener, doorway)

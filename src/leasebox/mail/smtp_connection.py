@@ -1,6 +1,7 @@
 """One TCP connection of the SMTP server: moves octets between transport and session, and waits for the house."""
 
 import asyncio
+import contextlib
 import secrets
 import ssl
 from collections.abc import Callable, Coroutine
@@ -9,7 +10,7 @@ from typing import Any, cast
 
 from leasebox.infra import log
 from leasebox.mail import smtp_replies as say
-from leasebox.mail.smtp_intake import Envelope, IncomingMail, Intake, RatePort, Stored
+from leasebox.mail.smtp_intake import Envelope, IncomingMail, Intake, RatePort, SenderPort, Stored
 from leasebox.mail.smtp_limits import (
     Entry,
     Gate,
@@ -45,6 +46,7 @@ class Doorway:
     session: Callable[[Offer], Session]
     gate: Gate
     memory: Memory
+    senders: SenderPort | None = None
     open: set["Connection"] = field(default_factory=set)
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     quiet: asyncio.Event = field(default_factory=asyncio.Event)
@@ -224,7 +226,8 @@ class Connection(asyncio.Protocol):
         if self._linger_until is None:
             self._linger_until = self._loop.time() + self._door.limits.linger_s
             if self._transport.can_write_eof() and not self._half_closed:
-                self._transport.write_eof()
+                with contextlib.suppress(OSError):  # the client has reset, and our loop has yet to tell us so
+                    self._transport.write_eof()
                 self._resume()
             else:
                 self._transport.close()
@@ -234,7 +237,7 @@ class Connection(asyncio.Protocol):
     def _pump(self, session: Session) -> None:
         """Let the session read; hand its question to the house or its replies to the client."""
         question = session.advance()
-        while isinstance(question, SenderAsked) and self._door.rate is None:
+        while isinstance(question, SenderAsked) and self._door.rate is None and self._door.senders is None:
             session.settle(say.SENDER_OK)
             question = session.advance()
         self._account(session)
@@ -317,7 +320,7 @@ class Connection(asyncio.Protocol):
         """The house's reply. Whatever it raises becomes a reply that has the client try again later."""
         try:
             if isinstance(question, SenderAsked):
-                return await self._take_rate()
+                return say.SENDER_DENIED if await self._is_denied(question.mail.sender) else await self._take_rate()
             if isinstance(question, RecipientAsked):
                 return (await self._door.intake.rcpt(question.mailbox)).value
             return await self._store(question)
@@ -325,6 +328,14 @@ class Connection(asyncio.Protocol):
             _log.exception("smtp intake failed", connection=self._token, asked=type(question).__name__)
             storing = isinstance(question, ContentReceived)
             return MailRefusal.FAILED.value if storing else RcptVerdict.UNAVAILABLE.value
+
+    async def _is_denied(self, sender: str) -> bool:
+        senders = self._door.senders
+        try:
+            return senders is not None and await senders.refuses(sender)
+        except Exception:  # noqa: BLE001 - a list that cannot be read must not cost a mail
+            _log.warning("smtp sender not judged", exc_info=True, connection=self._token)
+            return False
 
     async def _take_rate(self) -> Reply:
         rate = self._door.rate

@@ -71,3 +71,11 @@ class RatePort(Protocol):
     async def take(self, key: str) -> bool:
         """Whether the client named by `key` may send one more mail now."""
         ...
+
+
+class SenderPort(Protocol):
+    """Knows whose mail is not wanted; an exception counts as no."""
+
+    async def refuses(self, sender: str) -> bool:
+        """Whether mail from this envelope sender, as its client wrote it, is refused now."""
+        ...

@@ -67,6 +67,7 @@ TLS_ACTIVE = reply(503, "5.5.1", "TLS is already active")
 NO_RECIPIENTS = reply(554, "5.5.1", "No valid recipients")
 UNKNOWN_PARAMETER = reply(555, "5.5.4", "Parameter not recognised")
 
+SENDER_DENIED = reply(550, "5.7.1", "Mail from this domain is not taken here")
 NOT_SERVED = reply(550, "5.1.2", "No mail is served at address literals")
 BARE_EOL_IN_CONTENT = reply(550, "5.6.11", "Bare CR or LF in the mail")
 LONG_LINE_IN_CONTENT = reply(550, "5.6.0", "A line of the mail is too long")

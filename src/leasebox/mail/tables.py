@@ -96,3 +96,15 @@ messages = Table(
     Index("messages_mailbox_id_seq_key", "mailbox_id", "seq", unique=True),
     Index("messages_search_idx", "search", postgresql_using="gin"),
 )
+
+# Domains, and all below them, that mail is not taken from (sender) or not sent to (recipient).
+denied_domains = Table(
+    "denied_domains",
+    metadata,
+    Column("direction", Text, primary_key=True),
+    Column("domain", Text, primary_key=True),
+    Column("note", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("direction IN ('sender', 'recipient')", name="direction"),
+)

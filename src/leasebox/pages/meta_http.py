@@ -1,10 +1,14 @@
 """What this instance is, and whether it is well."""
 
+import ipaddress
 from typing import Any
 
 import msgspec
 from litestar import Controller, Request, Response, get
 
+from leasebox.billing import price_list
+from leasebox.billing.model import PriceVersion, unit_of
+from leasebox.billing.prices import METERED_ROUTES
 from leasebox.infra import metrics, migrate
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database
@@ -13,17 +17,34 @@ from leasebox.infra.web.limits import client
 from leasebox.infra.web.routes import public
 from leasebox.values.errors import Forbidden, Unavailable
 
-_LOOPBACK = ("127.", "::1", "::ffff:127.")
+
+class MeterFact(msgspec.Struct, frozen=True):
+    """What a meter's unit costs. unit: `call` or `recipient`; routes: method and path."""
+
+    meter: str
+    unit: str
+    price_usdc: str
+    price_version: int
+    routes: list[str]
+
+
+class AllowanceFact(msgspec.Struct, frozen=True):
+    """How many units are free for a tenant in each UTC `hour` or `day`."""
+
+    meter: str
+    free: int
+    window: str
 
 
 class RuntimeFacts(msgspec.Struct, frozen=True):
     """What an agent must know of an instance before it signs in. No secret in it.
 
-    prices and allowances: empty while nothing is metered. smtp: where mail for the mailbox domains is received. imap and
-    webmail_url: null while this version has none.
+    prices: of each unit beyond the allowance, as in force now. smtp: where mail for the mailbox domains is received.
+    imap and webmail_url: null while this version has none.
     """
 
     siwe_mode: str
+    payment_mode: str
     base_chain_id: int
     chain_name: str
     chain_hex: str
@@ -31,8 +52,8 @@ class RuntimeFacts(msgspec.Struct, frozen=True):
     chain_explorer_urls: list[str]
     mailbox_domain: str
     mailbox_domains: list[str]
-    prices: list[dict[str, Any]]
-    allowances: list[dict[str, Any]]
+    prices: list[MeterFact]
+    allowances: list[AllowanceFact]
     limits: dict[str, Any]
     webmail_url: str | None
     smtp: dict[str, Any]
@@ -55,11 +76,17 @@ class RuntimeRoutes(Controller):
     tags = ["Instance"]
 
     facts: RuntimeFacts
+    db: Database
 
     @get("/runtime", operation_id="runtime", **public())
     async def runtime(self) -> RuntimeFacts:
-        """Chain, mail domains and limits of this instance."""
-        return self.facts
+        """Chain, mail domains, prices and limits of this instance."""
+        prices = await self.db.read(price_list.current)
+        return msgspec.structs.replace(
+            self.facts,
+            prices=[_meter_fact(price) for price in prices],
+            allowances=[AllowanceFact(price.meter, price.free_units, price.span) for price in prices],
+        )
 
 
 class HealthRoutes(Controller):
@@ -88,7 +115,7 @@ class HealthRoutes(Controller):
     @get("/metrics", operation_id="metrics", media_type="text/plain", **public(403))
     async def metrics(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Prometheus metrics of all roles on this machine; only for this machine."""
-        if not client(request).startswith(_LOOPBACK):
+        if not _asked_by_this_machine(request):
             raise NotForYou("Metrics are shown to this machine only.")
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -96,3 +123,18 @@ class HealthRoutes(Controller):
     async def openapi(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
         """The API's description, OpenAPI 3.1."""
         return describe(request.app)
+
+
+def _meter_fact(price: PriceVersion) -> MeterFact:
+    routes = [f"{route.method} {route.path}" for route, meter in METERED_ROUTES.items() if meter == price.meter]
+    return MeterFact(price.meter, unit_of(price.meter), str(price.unit_price), price.version, routes)
+
+
+def _asked_by_this_machine(request: Request[Any, Any, Any]) -> bool:
+    # A proxy on this machine that we were not told of looks like the machine itself, but says for whom it asks.
+    if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+        return False
+    try:
+        return ipaddress.ip_address(client(request)).is_loopback
+    except ValueError:
+        return False

@@ -17,6 +17,7 @@ class Purpose(StrEnum):
 
     PAYMENT_PROOF = "payment-proof"
     AUDIT_HEAD = "audit-head"
+    KEPT_ANSWER = "kept-answer"
 
 
 class WeakMaster(ValueError):

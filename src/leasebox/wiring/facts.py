@@ -3,6 +3,7 @@
 import socket
 
 import leasebox
+from leasebox.billing.prices import NEW_TENANT_CREDIT_LIMIT
 from leasebox.config import Settings
 from leasebox.leases.model import MAX_TTL_HOURS
 from leasebox.pages.guide_facts import GuideFacts
@@ -22,6 +23,7 @@ def facts_of(settings: Settings) -> RuntimeFacts:
     name, explorer = _CHAINS.get(settings.chain_id, (f"eip155:{settings.chain_id}", ""))
     return RuntimeFacts(
         siwe_mode="strict",
+        payment_mode="hmac",
         base_chain_id=settings.chain_id,
         chain_name=name,
         chain_hex=hex(settings.chain_id),
@@ -38,6 +40,7 @@ def facts_of(settings: Settings) -> RuntimeFacts:
             "lease_mails_max": settings.lease_quota_mails,
             "retention_hours": settings.retention_hours,
             "name_hold_days": settings.name_hold_days,
+            "credit_limit_usdc": str(NEW_TENANT_CREDIT_LIMIT),
             "api_rate": _rate(settings.api_rate),
             "signin_rate": _rate(settings.signin_rate),
         },

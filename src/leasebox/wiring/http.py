@@ -15,26 +15,39 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, Contact, SecurityScheme
 
 import leasebox
+from leasebox.admin.callers import Admins
+from leasebox.admin.door_http import admin_doorkeeper, provide_admin
+from leasebox.billing.http import BillingRoutes, PaymentRoutes
+from leasebox.billing.invoice_http import InvoiceRoutes
+from leasebox.billing.usage_http import UsageRoutes
 from leasebox.config import Settings
 from leasebox.identity import siwe
 from leasebox.identity.callers import Callers
 from leasebox.identity.http import SignInRoutes, WalletRoutes, doorkeeper, provide_caller
 from leasebox.identity.keys_http import AgentRoutes, KeyRoutes
 from leasebox.identity.model import SignInPolicy
+from leasebox.identity.rates import Rates
 from leasebox.identity.sign_in import SignIn
 from leasebox.infra.web.body import StrictJson
+from leasebox.infra.web.description import Unserved
 from leasebox.infra.web.edge import Edge
 from leasebox.infra.web.problem import EXCEPTION_HANDLERS
 from leasebox.infra.web.routes import bind
+from leasebox.leases import service as leases
 from leasebox.leases.accounts_http import AccountRoutes
+from leasebox.leases.claims_http import ClaimRoutes
+from leasebox.leases.claims_model import ClaimPolicy
 from leasebox.leases.http import LeaseRoutes
 from leasebox.live.http import WaitRoutes
 from leasebox.live.hub import Hub, running
 from leasebox.mail import service as mail
 from leasebox.mail.http import MessageRoutes
+from leasebox.pages.claim_http import ClaimPageRoutes
 from leasebox.pages.http import GuideRoutes
 from leasebox.pages.meta_http import HealthRoutes, RuntimeRoutes
 from leasebox.wiring import process
+from leasebox.wiring.admin import admin_routes, admins_of, rates_of
+from leasebox.wiring.billing import counter, publish_prices
 from leasebox.wiring.facts import facts_of, guide_facts_of
 from leasebox.wiring.process import Backbone
 
@@ -46,6 +59,7 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
 
     async def main(stop: asyncio.Event) -> None:
         async with process.backbone(settings, connections=16) as base, running(Hub(base.cache)) as hub:
+            await publish_prices(settings, base)
             app = build_app(settings, base, hub)
             logging.getLogger("_granian").setLevel(logging.ERROR)
             server = Server(
@@ -62,6 +76,7 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
             await asyncio.to_thread(siwe.warm)
             process.settle()
             await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+            hub.close()
             server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
             await serving
 
@@ -70,12 +85,15 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
 
 def build_app(settings: Settings, base: Backbone, hub: Hub) -> Any:
     """The whole HTTP application as ASGI."""
-    callers = Callers(base.db, base.clock)
+    callers, admins, rates = Callers(base.db, base.clock), admins_of(settings, base), rates_of(settings, base)
     return Edge(
         Litestar(
-            route_handlers=routes(settings, base, hub, callers),
-            guards=[doorkeeper(callers, base.cache, settings.api_rate)],
-            dependencies={"caller": Provide(provide_caller)},
+            route_handlers=routes(settings, base, hub, callers, admins, rates),
+            guards=[
+                doorkeeper(callers, base.cache, rates),
+                admin_doorkeeper(admins, base.cache, rates.live("api")),
+            ],
+            dependencies={"caller": Provide(provide_caller), "admin": Provide(provide_admin)},
             dto=StrictJson,
             return_dto=None,
             exception_handlers=EXCEPTION_HANDLERS,
@@ -87,7 +105,9 @@ def build_app(settings: Settings, base: Backbone, hub: Hub) -> Any:
     )
 
 
-def routes(settings: Settings, base: Backbone, hub: Hub, callers: Callers) -> Sequence[type[Controller]]:
+def routes(
+    settings: Settings, base: Backbone, hub: Hub, callers: Callers, admins: Admins, rates: Rates
+) -> Sequence[type[Controller]]:
     """Every route of the API, bound to its services."""
     policy, doors = process.lease_policy(settings), process.doors()
     public = urlsplit(settings.public_url)
@@ -99,21 +119,34 @@ def routes(settings: Settings, base: Backbone, hub: Hub, callers: Callers) -> Se
         "sign_in": sign_in,
         "callers": callers,
         "cache": base.cache,
-        "signin_rate": settings.signin_rate,
+        "signin_rate": rates.live("signin"),
     }
-    facts = facts_of(settings)
+    facts, desk = facts_of(settings), counter(settings, base)
+    claiming: dict[str, Any] = {
+        **core,
+        "cache": base.cache,
+        "policy": ClaimPolicy(settings.claim_confirm, settings.public_url, policy),
+        "tenant_rate": rates.live("tenant"),
+    }
     return (
-        bind(SignInRoutes, **signing, tenant_rate=settings.tenant_rate, policy=sign_in_policy),
-        bind(WalletRoutes, **signing),
-        bind(AgentRoutes, **core, callers=callers),
-        bind(KeyRoutes, **core, callers=callers),
-        bind(LeaseRoutes, **core, policy=policy, doors=doors),
+        bind(SignInRoutes, **signing, tenant_rate=rates.live("tenant"), policy=sign_in_policy),
+        bind(WalletRoutes, **signing, once=desk.once),
+        bind(AgentRoutes, **core, callers=callers, once=desk.once),
+        bind(KeyRoutes, **core, callers=callers, once=desk.once, look=staticmethod(leases.get_mailbox)),
+        bind(LeaseRoutes, **core, policy=policy, doors=doors, till=desk.till, once=desk.once),
+        bind(ClaimRoutes, **claiming, claim_rate=rates.live("claim"), poll_rate=rates.live("api")),
+        bind(ClaimPageRoutes, **claiming, page_rate=rates.live("api")),
         bind(AccountRoutes, **core, policy=policy, doors=doors, erase=staticmethod(mail.erase_of_mailbox)),
-        bind(MessageRoutes, **core, policy=policy),
-        bind(WaitRoutes, **core, policy=policy, hub=hub, callers=callers),
-        bind(RuntimeRoutes, facts=facts),
+        bind(MessageRoutes, **core, policy=policy, till=desk.till),
+        bind(WaitRoutes, **core, policy=policy, hub=hub, callers=callers, till=desk.till),
+        bind(PaymentRoutes, **core, keys=desk.proof_keys, once=desk.once),
+        bind(BillingRoutes, **core),
+        bind(UsageRoutes, **core),
+        bind(InvoiceRoutes, **core, once=desk.once),
+        bind(RuntimeRoutes, facts=facts, db=base.db),
         bind(HealthRoutes, db=base.db, cache=base.cache),
         bind(GuideRoutes, facts=guide_facts_of(settings)),
+        *admin_routes(settings, base, admins, rates, sign_in, desk.once),
     )
 
 
@@ -128,10 +161,13 @@ def openapi(settings: Settings) -> OpenAPIConfig:
         ),
         contact=Contact(name="leasebox", url=settings.public_url),
         components=Components(
-            security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", description="Session or API key.")}
+            security_schemes={
+                "bearer": SecurityScheme(type="http", scheme="bearer", description="Session or API key."),
+                "admin": SecurityScheme(type="http", scheme="bearer", description="An admin's session."),
+                "claim_token": SecurityScheme(type="http", scheme="bearer", description="claim_token of this claim."),
+            }
         ),
-        path="/v2/meta/openapi",
-        render_plugins=[],
+        openapi_router=Unserved("/", route_handlers=[]),
         use_handler_docstrings=True,
     )
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
@@ -11,11 +12,12 @@ import msgspec
 import uvloop
 
 from leasebox.config import Settings
-from leasebox.infra import cache, db
+from leasebox.infra import cache, db, log
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database
 from leasebox.leases.model import Doors, LeasePolicy
 from leasebox.values.clock import Clock, SystemClock
+from leasebox.values.errors import Unavailable
 
 
 class Backbone(msgspec.Struct, frozen=True):
@@ -27,7 +29,10 @@ class Backbone(msgspec.Struct, frozen=True):
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run `main` on uvloop; the event it gets is set by SIGTERM or SIGINT."""
+    """Run `main` on uvloop; the event it gets is set by SIGTERM or SIGINT.
+
+    Exits with status 1 and one line when a server that it cannot start without does not answer.
+    """
 
     async def guarded() -> None:
         stop = asyncio.Event()
@@ -35,7 +40,11 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await main(stop)
 
-    uvloop.run(guarded())
+    try:
+        uvloop.run(guarded())
+    except Unavailable as fault:
+        log.get("process").critical("cannot start", why=fault.message)
+        sys.exit(1)
 
 
 @contextlib.asynccontextmanager

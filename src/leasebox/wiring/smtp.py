@@ -1,6 +1,7 @@
 """The smtp role: mail comes in here."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from leasebox.config_text import Address
 from leasebox.infra import tls
 from leasebox.infra.cache import Cache
 from leasebox.mail import smtp
+from leasebox.mail.denials import DeniedSenders
 from leasebox.mail.intake import GroupIntake
 from leasebox.mail.smtp_data import Bounds
 from leasebox.mail.smtp_limits import Limits
@@ -46,15 +48,20 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
                 clock=base.clock,
                 limits=Limits(per_client=settings.smtp_connections),
                 rate=MailRate(base.cache, settings.smtp_rate),
+                senders=DeniedSenders(base.db, base.clock),
                 tls=tls.server_context(*pair),
                 trusted_proxies=tuple(settings.trusted_proxies),
             )
             process.settle()
             host, port = server.addresses[0]
             ready(f"smtp={Address(host, port)}")
-            await stop.wait()
+            stopping = asyncio.create_task(stop.wait())
+            # Without the one who commits no mail is ever answered: then this process ends, and is started anew.
+            await asyncio.wait([stopping, committing], return_when=asyncio.FIRST_COMPLETED)
             await server.close()
             committing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await committing
 
     process.run(main)
 

@@ -4,13 +4,28 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
+from leasebox.admin import service as admin
+from leasebox.audit.jobs import seal
+from leasebox.audit.logs import AUDIT, FACTS
+from leasebox.audit.tables import Log
+from leasebox.billing.invoice_jobs import close_months
+from leasebox.billing.jobs import forget_windows, release_holds
 from leasebox.config import Settings
 from leasebox.identity import service as identity
+from leasebox.infra import kept_answers
 from leasebox.mail.jobs import every, purge
+from leasebox.values.keys import Purpose, derive
 from leasebox.wiring import process
 
+# Every log that is sealed: by this role, and looked at by `leasebox audit`.
+SEALED: tuple[Log, ...] = (AUDIT, FACTS)
 _PURGE_EVERY_S = 30.0
 _SESSIONS_EVERY_S = 600.0
+_HOLDS_EVERY_S = 5.0
+_TIDY_EVERY_S = 600.0
+_INVOICES_EVERY_S = 300.0
+# Until it is sealed, a row can be changed unseen by whoever can write to the database behind our back.
+_SEAL_EVERY_S = 10.0
 
 
 def run(settings: Settings, ready: Callable[[str], None]) -> None:
@@ -19,16 +34,26 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
     async def main(stop: asyncio.Event) -> None:
         async with process.backbone(settings, connections=3) as base:
             policy = process.lease_policy(settings)
+            head_key = derive(settings.secret, Purpose.AUDIT_HEAD)
 
             async def forget_sessions() -> None:
                 before = base.clock.now() - timedelta(days=1)
                 await base.db.transact(lambda tx: identity.forget_sessions(tx, before))
+                await base.db.transact(lambda tx: admin.forget_sessions(tx, before))
+
+            async def forget_answers() -> None:
+                await base.db.transact(lambda tx: kept_answers.forget(tx, base.clock.now()))
 
             process.settle()
             ready("")
             await asyncio.gather(
                 every(_PURGE_EVERY_S, lambda: purge(base.db, policy, base.clock), "purge", stop),
                 every(_SESSIONS_EVERY_S, forget_sessions, "sessions", stop),
+                every(_HOLDS_EVERY_S, lambda: release_holds(base.db, base.clock), "holds", stop),
+                every(_TIDY_EVERY_S, lambda: forget_windows(base.db, base.clock), "windows", stop),
+                every(_TIDY_EVERY_S, forget_answers, "answers", stop),
+                every(_INVOICES_EVERY_S, lambda: close_months(base.db, base.clock), "invoices", stop),
+                every(_SEAL_EVERY_S, lambda: seal(base.db, SEALED, head_key, base.clock), "seal", stop),
             )
 
     process.run(main)

@@ -16,7 +16,8 @@ from litestar import Litestar
 from leasebox.infra import log, metrics
 from leasebox.infra.web.allow import Methods
 from leasebox.infra.web.problem import refuse
-from leasebox.values.paths import RouteFault, normalize
+from leasebox.values.errors import Kind
+from leasebox.values.paths import METHODS, RouteFault, normalize
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
@@ -45,7 +46,8 @@ class Edge:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         request_id = given.decode() if _SANE_ID.match(given) else f"req_{secrets.token_hex(12)}"
-        address = client_address(scope.get("client"), headers.get(b"x-forwarded-for", b""), self._trusted)
+        forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        address = client_address(scope.get("client"), forwarded, self._trusted)
         scope["state"] = {"request_id": request_id, "client_address": address}
         with log.bind(request_id=request_id):
             await self._timed(scope, receive, send)
@@ -54,8 +56,11 @@ class Edge:
         """No route has two spellings here; Litestar would answer `//v2/x`, `/v2/x/` and `/v2/%78` like `/v2/x`."""
         method = str(scope.get("method", "GET"))
         fault = normalize(method, scope.get("raw_path") or scope["path"].encode())
-        if isinstance(fault, RouteFault):
-            await refuse(scope, send, fault)
+        if isinstance(fault, RouteFault) and scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif isinstance(fault, RouteFault):
+            known = self._methods.of(scope["path"])
+            await refuse(scope, send, fault, fault.routed_as if known else Kind.NOT_FOUND)
         elif method == "OPTIONS" and (allowed := self._methods.of(scope["path"])):
             await send({"type": "http.response.start", "status": 204, "headers": [_allow(allowed)]})
             await send({"type": "http.response.body", "body": b""})
@@ -83,7 +88,7 @@ class Edge:
         finally:
             took = time.perf_counter() - started
             route = str(scope.get("path_template") or "unmatched")
-            metrics.HTTP_REQUESTS.labels(scope.get("method", "WS"), route, str(status)).inc()
+            metrics.HTTP_REQUESTS.labels(_method_label(scope), route, str(status)).inc()
             metrics.HTTP_SECONDS.labels(route).observe(took)
             self._log.info(
                 "request",
@@ -105,29 +110,36 @@ def client_address(peer: Any, forwarded: bytes, trusted: Sequence[Network]) -> s
     hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",") if hop.strip()]
     while hops and _within(address, trusted):
         address = hops.pop()
-    return address if _parsed(address) else str(peer[0]) if peer else "unknown"
+    parsed = _parsed(address)
+    return str(parsed) if parsed else str(peer[0]) if peer else "unknown"
 
 
 def network_of(address: str) -> str:
     """What rate buckets count: an IPv4 address, or the /64 that one IPv6 subscriber owns."""
     parsed = _parsed(address)
     if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
         return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
-    return address
+    return str(parsed) if parsed else address
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
+    # A server that listens on `::` sees IPv4 callers as ::ffff:192.0.2.1 (RFC 4291 §2.5.5.2).
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
 
 
 def _within(address: str, networks: Sequence[Network]) -> bool:
     parsed = _parsed(address)
     return parsed is not None and any(parsed in network for network in networks)
+
+
+def _method_label(scope: Scope) -> str:
+    # Callers may invent methods, and each label would be kept for ever.
+    method = str(scope.get("method", "WS"))
+    return method if method in METHODS or method == "WS" else "other"
 
 
 def _allow(methods: Sequence[str]) -> tuple[bytes, bytes]:

@@ -1,6 +1,7 @@
 """Rate limits over HTTP: take a token, tell the caller where it stands (IETF draft-ietf-httpapi-ratelimit-headers)."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from litestar.connection import ASGIConnection
 
@@ -10,10 +11,13 @@ from leasebox.values.errors import RateLimited
 from leasebox.values.rate import Rate
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+# A rate that never changes, or who tells it anew at each call.
+AnyRate: TypeAlias = Rate | Callable[[], Awaitable[Rate]]
 
 
-async def limit(connection: Connection, cache: Cache, name: str, key: str, rate: Rate) -> None:
+async def limit(connection: Connection, cache: Cache, name: str, key: str, any_rate: AnyRate) -> None:
     """Take one call of `key` from the bucket `name` and note the RateLimit headers. Raises RateLimited (429)."""
+    rate = any_rate if isinstance(any_rate, Rate) else await any_rate()
     if not rate.count:
         return
     taken = await cache.draw(f"{name}:{key}", rate)
@@ -27,7 +31,7 @@ async def limit(connection: Connection, cache: Cache, name: str, key: str, rate:
         )
 
 
-async def limit_address(connection: Connection, cache: Cache, name: str, rate: Rate) -> None:
+async def limit_address(connection: Connection, cache: Cache, name: str, rate: AnyRate) -> None:
     """The same, per client address (IPv6: per /64)."""
     await limit(connection, cache, name, network_of(client(connection)), rate)
 

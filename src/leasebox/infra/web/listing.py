@@ -5,7 +5,7 @@ import binascii
 import contextlib
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -54,12 +54,21 @@ def moment(text: str | None, name: str) -> datetime | None:
         # A `+` that was not escaped arrives as a space.
         found = msgspec.convert(text.replace(" ", "+"), datetime, strict=True)
         if found.tzinfo is not None:
-            return found
+            return in_utc(found, f"query.{name}")
     raise BadRequest(
         f"{name} is no RFC 3339 time with its offset.",
         fix="Write times like 2026-11-20T10:02:24Z.",
         errors=[FieldFault(f"query.{name}", "not an RFC 3339 time with its offset")],
     )
+
+
+def in_utc(found: datetime, path: str) -> datetime:
+    """The same moment in UTC. Raises BadRequest where its offset leads out of the years 1 to 9999."""
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        fault = FieldFault(path, "outside the years 1 to 9999 in UTC")
+        raise BadRequest(f"{path} is {fault.message}.", fix="Write times in UTC.", errors=[fault]) from None
 
 
 def page(rows: Sequence[R], limit: int, show: Callable[[R], T], key: Callable[[R], uuid.UUID]) -> Page[T]:

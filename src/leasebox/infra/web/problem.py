@@ -14,6 +14,7 @@ from leasebox.values.errors import BadRequest, Kind, LeaseboxError
 from leasebox.values.paths import RouteFault
 
 MEDIA_TYPE = "application/problem+json"
+_LEFT = "client disconnected prematurely"  # what Litestar calls a fault of the server; nobody reads the answer
 _BY_STATUS = {
     401: ("unauthorized", "Send 'Authorization: Bearer <access_token>'."),
     404: ("not_found", "Check the path against /openapi.json."),
@@ -79,14 +80,14 @@ def problem(fault: LeaseboxError, path: str, trace: str) -> dict[str, Any]:
     }
 
 
-async def refuse(scope: Any, send: Any, why: RouteFault) -> None:
-    """Answer a method and path that name no route, before any router sees them."""
+async def refuse(scope: Any, send: Any, why: RouteFault, kind: Kind) -> None:
+    """Answer a method and path that name no route (NOT_FOUND, METHOD_NOT_ALLOWED), before any router sees them."""
     fault = LeaseboxError(
         f"No route is spelled like this ({why.value}).",
         fix="Use a path exactly as /openapi.json spells it.",
         reason=why.value,
     )
-    fault.kind, fault.code = why.routed_as, "not_found" if why.routed_as is Kind.NOT_FOUND else "method_not_allowed"
+    fault.kind, fault.code = kind, "not_found" if kind is Kind.NOT_FOUND else "method_not_allowed"
     body = msgspec.json.encode(problem(fault, str(scope["path"]), str(scope["state"].get("request_id", ""))))
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": fault.kind.value, "headers": headers})
@@ -97,6 +98,10 @@ def render_framework(request: Request[Any, Any, Any], fault: HTTPException) -> R
     """Litestar's own refusals (validation, no such path, wrong method, too large) in the same shape."""
     if isinstance(fault, ValidationException):
         return render(request, _validation(fault))
+    if fault.detail == _LEFT:
+        return render(request, BadRequest("The request ended before its body did."))
+    if fault.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return render_unexpected(request, fault)
     code, fix = _BY_STATUS.get(fault.status_code, ("bad_request", "Correct the request and send it again."))
     refusal = LeaseboxError(str(fault.detail), fix=fix)
     refusal.kind = Kind(fault.status_code) if fault.status_code in Kind._value2member_map_ else Kind.BAD_REQUEST

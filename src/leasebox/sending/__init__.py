@@ -1,0 +1,1 @@
+"""Mail going out: how much a tenant without a wallet may send."""

@@ -1,0 +1,222 @@
+"""Valkey as we use it: values good once, exact buckets, wake-ups that are only hints, and life without it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from leasebox.infra import cache
+from leasebox.infra.cache import Cache, Taken
+from leasebox.infra.db import Wake
+from leasebox.values.errors import Unavailable
+from leasebox.values.rate import Rate
+from tests.fakes.clock import FakeClock
+from tests.infra.engine_room import EngineRoom, opened_room
+
+HOURLY = Rate(50, 3600)
+
+
+class Still(FakeClock):
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = super().now()
+
+    def now(self):  # type: ignore[no-untyped-def]
+        return self._began + self._ahead
+
+
+@pytest.fixture
+def clock() -> Still:
+    return Still()
+
+
+@pytest.fixture
+async def store(redis_url: str, clock: Still) -> AsyncIterator[Cache]:
+    opened = cache.connect(redis_url, clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def other(redis_url: str, clock: Still) -> AsyncIterator[Cache]:
+    """A second process's cache."""
+    opened = cache.connect(redis_url, clock)
+    yield opened
+    await opened.close()
+
+
+def key() -> str:
+    return f"test:{uuid4().hex}"
+
+
+async def test_a_value_is_good_once(store: Cache, other: Cache) -> None:
+    name = key()
+    await store.put(name, b"\x00\xff", 30)
+    assert await other.take(name) == b"\x00\xff"
+    assert await store.take(name) is None
+
+
+async def test_of_a_hundred_takers_one_gets_it(store: Cache, other: Cache) -> None:
+    name = key()
+    await store.put(name, b"nonce", 30)
+    found = await asyncio.gather(*(each.take(name) for each in [store, other] * 50))
+    assert [value for value in found if value] == [b"nonce"]
+
+
+async def test_a_value_ends_by_itself(store: Cache, redis_url: str) -> None:
+    name = key()
+    await store.put(name, b"nonce", 300)
+    async with Redis.from_url(redis_url) as raw:
+        assert 298 <= await raw.ttl(name) <= 300
+
+
+async def test_a_bucket_is_exact_for_two_processes_at_once(store: Cache, other: Cache) -> None:
+    name = key()
+    taken = await asyncio.gather(*(each.draw(name, HOURLY) for each in [store, other] * 100))
+    allowed = [each for each in taken if each.allowed]
+    assert len(allowed) == 50
+    assert sorted(each.remaining for each in allowed) == list(range(50))
+    assert {each.remaining for each in taken if not each.allowed} == {0}
+
+
+async def test_buckets_do_not_touch_one_another(store: Cache) -> None:
+    first, second = key(), key()
+    for _ in range(3):
+        assert (await store.draw(first, Rate(3, 60))).allowed
+    assert not (await store.draw(first, Rate(3, 60))).allowed
+    assert (await store.draw(second, Rate(3, 60))).allowed
+
+
+async def test_it_refills_evenly_and_says_when(store: Cache, clock: Still) -> None:
+    name, rate = key(), Rate(6, 60)
+    first = await store.draw(name, rate)
+    assert first == Taken(True, 5, 0, 10)
+    for _ in range(5):
+        last = await store.draw(name, rate)
+    assert last == Taken(True, 0, 0, 60)
+    assert await store.draw(name, rate) == Taken(False, 0, 10, 60)
+    clock.advance(seconds=9.9)
+    assert await store.draw(name, rate) == Taken(False, 0, 1, 51)
+    clock.advance(seconds=0.1)
+    assert (await store.draw(name, rate)).allowed
+    assert not (await store.draw(name, rate)).allowed
+    clock.advance(hours=1)
+    assert await store.draw(name, rate) == Taken(True, 5, 0, 10)
+
+
+@pytest.mark.parametrize("rate", [Rate(1, 1), Rate(1, 86_400), Rate(120, 1), Rate(60, 60), Rate(7, 3600)])
+async def test_whatever_the_rate_a_full_bucket_gives_its_count(store: Cache, clock: Still, rate: Rate) -> None:
+    name = key()
+    taken = [await store.draw(name, rate) for _ in range(rate.count + 3)]
+    assert [each.allowed for each in taken] == [True] * rate.count + [False] * 3
+    wait = taken[-1].retry_after_s
+    assert 1 <= wait <= -(-rate.seconds // rate.count) + 1
+    clock.advance(seconds=wait)
+    assert (await store.draw(name, rate)).allowed, "who waits as told is let in"
+
+
+async def test_no_more_than_the_rate_passes_over_time(store: Cache, clock: Still) -> None:
+    name, passed = key(), []
+    for step in range(400):
+        clock.advance(seconds=0.5)
+        if (await store.draw(name, Rate(10, 60))).allowed:
+            passed.append(step * 0.5)
+    assert len(passed) == 10 + int(200 / 6)
+    assert all(later - earlier >= 5.5 for earlier, later in pairwise(passed[12:]))
+
+
+async def test_a_clock_that_steps_back_neither_frees_nor_locks(store: Cache, clock: Still) -> None:
+    name, rate = key(), Rate(2, 60)
+    assert [(await store.draw(name, rate)).allowed for _ in range(3)] == [True, True, False]
+    clock.advance(seconds=-600)
+    assert not (await store.draw(name, rate)).allowed
+    clock.advance(seconds=631)
+    assert (await store.draw(name, rate)).allowed
+
+
+async def test_zero_means_no_limit_and_no_question(clock: Still) -> None:
+    nowhere = cache.connect("redis://127.0.0.1:1/0", clock)
+    assert await nowhere.draw(key(), Rate(0, 1)) == Taken(True, 0, 0, 0)
+    await nowhere.close()
+
+
+async def test_a_bucket_is_forgotten_once_it_is_full_again(store: Cache, redis_url: str) -> None:
+    name = key()
+    await store.draw(name, Rate(6, 60))
+    async with Redis.from_url(redis_url) as raw:
+        assert 9_000 <= await raw.pttl(f"bucket:{{{name}}}") <= 10_001
+
+
+async def next_of(wakes: AsyncIterator[Wake]) -> Wake:
+    async with asyncio.timeout(10):
+        return await anext(wakes)
+
+
+async def test_wake_ups_reach_every_process(store: Cache, other: Cache) -> None:
+    wakes = other.wakes()
+    assert await next_of(wakes) == Wake("*", "")
+    await store.publish([Wake("mailbox", "mbx_1 with a space")])
+    assert await next_of(wakes) == Wake("mailbox", "mbx_1 with a space")
+    await store.publish([Wake("mailbox", "mbx_2"), Wake("parser", "")])
+    assert [await next_of(wakes), await next_of(wakes)] == [Wake("mailbox", "mbx_2"), Wake("parser", "")]
+    await wakes.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineRoom]:
+    with opened_room(tmp_path_factory.mktemp("room") / "home", "valkey") as opened:
+        yield opened
+
+
+async def test_without_redis_calls_pass_nonces_do_not_and_listeners_come_back(room: EngineRoom, clock: Still) -> None:
+    store = cache.connect(room.redis_url, clock)
+    wakes = store.wakes()
+    assert await next_of(wakes) == Wake("*", "")
+    await store.ping()
+    room.kill("valkey")
+    began = time.monotonic()
+    assert await store.draw("gone", HOURLY) == Taken(True, 50, 0, 0)
+    await store.publish([Wake("mailbox", "mbx_1")])
+    for call in (store.put("nonce", b"1", 5), store.take("nonce"), store.ping()):
+        with pytest.raises(Unavailable) as refused:
+            await call
+        assert refused.value.retry_after_s
+    assert time.monotonic() - began < 3
+    gap = asyncio.ensure_future(next_of(wakes))
+    await asyncio.sleep(0.3)
+    assert not gap.done()
+    await room.revive()
+    assert await gap == Wake("*", ""), "something may have been missed, so everybody looks"
+    await store.publish([Wake("mailbox", "mbx_2")])
+    assert await next_of(wakes) == Wake("mailbox", "mbx_2")
+    await store.put("nonce", b"1", 5)
+    assert await store.take("nonce") == b"1"
+    await wakes.aclose()  # type: ignore[attr-defined]
+    await store.close()
+
+
+async def test_a_redis_that_hangs_is_not_waited_for_twice(room: EngineRoom, clock: Still) -> None:
+    store = cache.connect(room.redis_url, clock)
+    await store.ping()
+    with room.frozen("valkey"):
+        began = time.monotonic()
+        assert (await store.draw("hangs", HOURLY)).allowed
+        with pytest.raises(Unavailable):
+            await store.take("nonce")
+        first = time.monotonic() - began
+        began = time.monotonic()
+        for _ in range(20):
+            assert (await store.draw("hangs", HOURLY)).allowed
+            await store.publish([Wake("mailbox", "mbx_1")])
+        assert time.monotonic() - began < 0.5, "what did not answer just now is left alone for a while"
+        assert first < 5
+    await asyncio.sleep(1.1)
+    await store.ping()
+    assert (await store.draw("hangs", HOURLY)).remaining == 49
+    await store.close()

@@ -1,0 +1,33 @@
+"""What is stored of recipients reads back as it was, and a query narrows nothing by itself."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from leasebox.mail.model import Query, Recipient
+from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId
+
+NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
+
+
+def test_a_recipient_goes_through_json_unchanged() -> None:
+    to = Recipient(MessageId.new(NOW), LeaseId.new(NOW), MailboxId.new(NOW), TenantId.new(NOW), 7)
+    stored = msgspec.json.decode(msgspec.json.encode(to, enc_hook=str))
+    read = Recipient(
+        MessageId(stored["message_id"]),
+        LeaseId(stored["lease_id"]),
+        MailboxId(stored["mailbox_id"]),
+        TenantId(stored["tenant_id"]),
+        stored["uid"],
+    )
+    assert read == to
+
+
+def test_a_query_without_criteria_has_none_and_cannot_change() -> None:
+    query = Query(tenant_id=TenantId.new(NOW), within=None, at=NOW, retention=timedelta(hours=72))
+    criteria = ("mailbox_id", "since", "until", "text", "label", "thread_id", "direction", "sender", "subject")
+    assert {getattr(query, name) for name in criteria} == {None}
+    assert query.has == "any"
+    with pytest.raises(AttributeError):
+        query.text = "x"  # type: ignore[misc]

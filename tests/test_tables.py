@@ -1,0 +1,129 @@
+"""The migrations make exactly the tables that the code declares, on the embedded PostgreSQL and on Debian's 15."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from leasebox.infra import migrate
+from leasebox.infra.embedded import EngineUrls
+from leasebox.infra.facts_log import Xid8
+from leasebox.tables import metadata
+from tests import debian
+
+COLUMNS = """
+SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
+       || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
+       || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '') || ' ' || a.attidentity::text
+       || a.attgenerated::text AS line
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+"""
+CONSTRAINTS = """
+SELECT c.relname || ' ' || k.conname || ' ' || pg_get_constraintdef(k.oid) AS line
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND k.contype <> 'n'
+"""
+INDEXES = "SELECT indexdef AS line FROM pg_indexes WHERE schemaname = 'public'"
+
+
+@pytest.fixture(scope="module", params=["embedded", "debian"])
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server's URL."""
+    if request.param == "debian":
+        with debian.postgres_15() as url:
+            yield url
+        return
+    engines: EngineUrls = request.getfixturevalue("engines")
+    yield (engines.database_url or "").replace("/leasebox?", "/postgres?")
+
+
+async def fresh(server: str, name: str) -> str:
+    """A new database of that name; its URL."""
+    connection = await asyncpg.connect(server)
+    await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    return server.replace("/postgres", f"/{name}", 1) if "?" in server else server.removesuffix("postgres") + name
+
+
+@pytest.fixture(scope="module")
+async def migrated(server: str) -> str:
+    url = await fresh(server, "by_migration")
+    await asyncio.to_thread(migrate.upgrade, url)
+    return url
+
+
+async def on(url: str, look: object) -> object:
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
+    )
+    async with engine.begin() as connection:
+        return await connection.run_sync(look)  # type: ignore[arg-type]
+
+
+async def lines(url: str, sql: str) -> set[str]:
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch(sql)
+    await connection.close()
+    return {row["line"] for row in rows if "alembic_version" not in row["line"]}
+
+
+async def test_alembic_finds_no_difference(migrated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ischema_names, "xid8", Xid8)  # SQLAlchemy reflects what it knows only
+
+    def compare(connection: Connection) -> object:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return compare_metadata(context, metadata)
+
+    assert await on(migrated, compare) == []
+
+
+@pytest.mark.parametrize("sql", [COLUMNS, CONSTRAINTS, INDEXES], ids=["columns", "constraints", "indexes"])
+async def test_nor_does_the_catalogue(server: str, migrated: str, sql: str) -> None:
+    declared = await fresh(server, "by_declaration")
+    await on(declared, metadata.create_all)
+    wanted, found = await lines(declared, sql), await lines(migrated, sql)
+    assert len(wanted) > 10
+    assert found - wanted == set(), "migrated, not declared"
+    assert wanted - found == set(), "declared, not migrated"
+
+
+async def test_nothing_is_pending_afterwards(migrated: str) -> None:
+    assert await asyncio.to_thread(migrate.pending, migrated) == []
+    assert await migrate.current(migrated) == migrate.revisions()[-1]
+    assert await asyncio.to_thread(migrate.upgrade, migrated) == []
+
+
+@pytest.mark.parametrize("sql", ["UPDATE audit_rows SET actor = 'x'", "DELETE FROM audit_rows", "TRUNCATE audit_rows"])
+async def test_audit_rows_are_never_changed_or_removed(migrated: str, sql: str) -> None:
+    connection = await asyncpg.connect(migrated)
+    insert = """INSERT INTO audit_rows (id, at, actor, action, resource, outcome, request_id, detail)
+        VALUES (gen_random_uuid(), now(), 'agt_1', 'test', 'x', 'done', 'req', '{}')"""
+    await connection.execute(insert)
+    before = await connection.fetchval("SELECT count(*) FROM audit_rows")
+    with pytest.raises(asyncpg.RestrictViolationError, match="never changed or removed"):
+        await connection.execute(sql)
+    assert await connection.fetchval("SELECT count(*) FROM audit_rows WHERE actor = 'agt_1'") == before
+    await connection.close()
+
+
+def test_every_table_of_a_slice_is_among_them() -> None:
+    package = Path(migrate.__file__).parents[1]
+    declared = {word for path in package.rglob("*.py") for word in _declared(path.read_text())}
+    assert declared == set(metadata.tables)
+    assert len(declared) > 10
+
+
+def _declared(text: str) -> Iterator[str]:
+    parts = text.split("Table(\n")
+    yield from (part.split('"')[1] for part in parts[1:])
