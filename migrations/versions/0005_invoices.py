@@ -77,7 +77,6 @@ CREATE TABLE invoice_settlements (
     transfer_id UUID NOT NULL,
     invoice_id UUID NOT NULL,
     CONSTRAINT invoice_settlements_pkey PRIMARY KEY (transfer_id),
-    CONSTRAINT invoice_settlements_transfer_id_fkey FOREIGN KEY(transfer_id) REFERENCES ledger_transfers (id),
     CONSTRAINT invoice_settlements_invoice_id_fkey FOREIGN KEY(invoice_id) REFERENCES invoices (id)
 );
 CREATE INDEX invoice_settlements_invoice_id_idx ON invoice_settlements (invoice_id);
@@ -100,8 +99,7 @@ CREATE TABLE credit_note_charges (
     note_id UUID NOT NULL,
     transfer_id UUID NOT NULL,
     CONSTRAINT credit_note_charges_pkey PRIMARY KEY (event_id),
-    CONSTRAINT credit_note_charges_note_id_fkey FOREIGN KEY(note_id) REFERENCES credit_notes (id),
-    CONSTRAINT credit_note_charges_transfer_id_fkey FOREIGN KEY(transfer_id) REFERENCES ledger_transfers (id)
+    CONSTRAINT credit_note_charges_note_id_fkey FOREIGN KEY(note_id) REFERENCES credit_notes (id)
 );
 CREATE INDEX credit_note_charges_note_id_idx ON credit_note_charges (note_id);
 

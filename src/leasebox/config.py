@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chain_id: int
     rpc_url: Secret | None
     secret: Secret
+    secret_previous: Secret | None
     admin_wallets: tuple[AdminWallet, ...]
     relay: Secret | None
     database_url: Secret | None
@@ -99,7 +100,14 @@ class Setting(NamedTuple):
 
 
 _FIELDS = {"LEASEBOX_MAIL_DOMAIN": "mail_domains", "DATABASE_STATEMENT_CACHE": "statement_cache"}
-_SECRETS = {"DATABASE_URL", "REDIS_URL", "LEASEBOX_SECRET", "LEASEBOX_RELAY", "LEASEBOX_RPC_URL"}
+_SECRETS = {
+    "DATABASE_URL",
+    "REDIS_URL",
+    "LEASEBOX_SECRET",
+    "LEASEBOX_SECRET_PREVIOUS",
+    "LEASEBOX_RELAY",
+    "LEASEBOX_RPC_URL",
+}
 
 DOCUMENTED: tuple[Setting, ...] = (
     Setting(
@@ -130,6 +138,12 @@ DOCUMENTED: tuple[Setting, ...] = (
         "LEASEBOX_SECRET",
         "generated into the home",
         "Master key of 32 or more characters, the same for all roles; required with `DATABASE_URL`",
+        text_of.master_key,
+    ),
+    Setting(
+        "LEASEBOX_SECRET_PREVIOUS",
+        "",
+        "Master key before a change: proofs and kept answers made under it stay good; drop it a day later",
         text_of.master_key,
     ),
     Setting(

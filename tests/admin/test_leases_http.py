@@ -130,4 +130,5 @@ async def test_an_unknown_lease_is_a_404(run: House, owner: httpx.AsyncClient, v
 
 
 async def test_an_address_that_is_none_is_a_400(run: House, owner: httpx.AsyncClient) -> None:
-    assert (await owner.get("/v2/admin/leases", params={"address": "no address"})).status_code == 400
+    for address in ("no address", "\x00", "a\x00@b.example"):
+        assert (await owner.get("/v2/admin/leases", params={"address": address})).status_code == 400

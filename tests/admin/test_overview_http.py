@@ -70,7 +70,16 @@ async def test_hours_are_bounded(run: House, owner: httpx.AsyncClient) -> None:
         assert (await owner.get(SERIES, params={**params, "since": since})).status_code == 400
 
 
-@pytest.mark.parametrize("params", [{}, {"figure": "secrets"}, {"figure": "leases", "step": "minute"}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"figure": "secrets"},
+        {"figure": "leases", "step": "minute"},
+        {"figure": "leases", "until": "0001-01-01T00:00:00Z"},
+        {"figure": "leases", "until": "9999-12-31T23:59:59Z", "since": "0001-01-01T00:00:00Z"},
+    ],
+)
 async def test_what_is_no_series(run: House, owner: httpx.AsyncClient, params: dict[str, str]) -> None:
     assert (await owner.get(SERIES, params=params)).status_code == 400
 

@@ -136,7 +136,9 @@ async def test_what_belongs_to_nobody_finds_nobody(run: House, owner: httpx.Asyn
     assert (await said(await owner.get("/v2/admin/tenants", params={"q": text})))["items"] == []
 
 
-@pytest.mark.parametrize("text", ["", "x", "0x12", "ten_", "a b@", "msg_" + "0" * 26, "%", "' OR 1=1 --"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0x12", "ten_", "a b@", "msg_" + "0" * 26, "%", "' OR 1=1 --", "\x00", "a\x00@b.example"]
+)
 async def test_what_cannot_be_searched_is_a_400(run: House, owner: httpx.AsyncClient, text: str) -> None:
     answer = await owner.get("/v2/admin/tenants", params={"q": text})
     assert (answer.status_code, answer.json()["error"]) == (400, "bad_request")

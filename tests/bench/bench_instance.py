@@ -28,7 +28,7 @@ _MAIL = (
 
 
 def rows(mails: int = MAILS) -> list[dict[str, Any]]:
-    """Start (cold and warm home), memory when idle, and SMTP's `DATA` end to the answer of `wait`, one mail at a time."""
+    """Start (cold and warm home), memory when idle, and the end of `DATA` to the answer of `wait`, mail by mail."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         cold, _ = _started(home)
@@ -139,4 +139,4 @@ def _round(instance: Instance, http: httpx.Client, lease: dict[str, Any], number
 
 if __name__ == "__main__":
     for row in rows(QUICK_MAILS if "--quick" in sys.argv else MAILS):
-        print(row)  # noqa: T201 - a bench prints
+        print(row)

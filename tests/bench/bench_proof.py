@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 from datetime import UTC, datetime
+from typing import Any
 
 from leasebox.billing.prices import Meter
 from leasebox.billing.proof import Claims, bound_to, sign, verify

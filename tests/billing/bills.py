@@ -13,7 +13,7 @@ from leasebox.billing.usage import Month
 from leasebox.identity.model import SCOPES, Caller
 from leasebox.infra.db import Database, Tx
 from leasebox.values.ids import AgentId, EventId, SessionId, TenantId
-from leasebox.values.keys import Purpose, derive, ring
+from leasebox.values.keys import Purpose, ring
 from leasebox.values.money import Usdc
 from leasebox.values.paths import Route
 from leasebox.values.secret import Secret
@@ -26,8 +26,6 @@ MARCH, APRIL, MAY = (usage.month_named(f"2026-{number:02}") for number in (3, 4,
 MID_MARCH = datetime(2026, 3, 15, 12, tzinfo=UTC)
 LATER = datetime(2026, 4, 20, tzinfo=UTC)
 ADMIN = By("wallet:0xadmin", LATER, "req_admin")
-
-assert derive(Secret(SECRET), Purpose.PAYMENT_PROOF).kid == KEYS.current.kid
 
 
 class StillClock:

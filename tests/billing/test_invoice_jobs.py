@@ -196,6 +196,35 @@ async def test_what_was_committed_after_the_close_is_found(shop: House) -> None:
     await all_agree(shop)
 
 
+async def test_what_was_committed_between_two_months_of_one_run_is_found(
+    shop: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = await payer(shop), await payer(shop)
+    await one.use_up(MID_MARCH)
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow(tx: Tx) -> None:
+        await other.admit(tx, MID_MARCH, route=READ)
+        begun.set()
+        await finish.wait()
+
+    writing, close = asyncio.create_task(shop.db.transact(slow)), closing_store.close
+
+    async def once_march_is_closed(*closing: object) -> None:
+        await close(*closing)  # type: ignore[arg-type]
+        finish.set()
+        await writing
+
+    await begun.wait()
+    with monkeypatch.context() as patched:
+        patched.setattr(closing_store, "close", once_march_is_closed)
+        assert await close_all(shop.db, MAY.start + timedelta(days=1)) == 1
+    assert await closed(shop) == ["2026-03", "2026-04"]
+    assert await other.invoices() == []
+    assert await close_all(shop.db, MAY.start + timedelta(days=1)) == 1
+    assert [each.period for each in await other.invoices()] == ["2026-03"]
+
+
 async def test_a_straggler_of_months_ago_is_found(shop: House) -> None:
     one = await payer(shop)
     for month in (MARCH, APRIL, MAY):

@@ -132,7 +132,8 @@ async def test_a_nonce_in_the_wrong_field_finds_nothing(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "signature", ["", "0x", "0x00", "no hex at all", "0x" + "00" * 65, "0x" + "ff" * 65, "0x" + "11" * 64, "0x" + "a" * 131]
+    "signature",
+    ["", "0x", "0x00", "no hex at all", "0x" + "00" * 65, "0x" + "ff" * 65, "0x" + "11" * 64, "0x" + "a" * 131],
 )
 async def test_malformed_signatures_are_401(house: House, signature: str) -> None:
     made = await challenge(house, Account.create().address)
@@ -231,9 +232,7 @@ async def test_farms_of_tenants_are_limited_per_client_address(
 
 async def test_a_further_wallet_is_bound_signs_in_and_is_removed(house: House) -> None:
     agent, second = await house.agent(), Account.create()
-    made = (
-        await agent.http.post("/v2/tenants/wallets/challenge", json={"wallet_address": second.address})
-    ).json()
+    made = (await agent.http.post("/v2/tenants/wallets/challenge", json={"wallet_address": second.address})).json()
     body = {"message": made["message"], "signature": sign(second, made["message"])}
     assert agent.session["tenant_id"] in made["message"]
     bound = await agent.http.post("/v2/tenants/wallets", json=body)
@@ -263,17 +262,13 @@ async def test_a_sign_in_message_binds_nothing_and_a_binding_signs_nobody_in(hou
     made = await challenge(house, second.address)
     body = {"message": made["message"], "signature": sign(second, made["message"])}
     assert (await agent.http.post("/v2/tenants/wallets", json=body)).status_code == 401
-    made = (
-        await agent.http.post("/v2/tenants/wallets/challenge", json={"wallet_address": second.address})
-    ).json()
+    made = (await agent.http.post("/v2/tenants/wallets/challenge", json={"wallet_address": second.address})).json()
     assert (await verify(house, made["message"], sign(second, made["message"]))).status_code == 401
 
 
 async def test_of_two_wallets_removed_at_once_one_stays(house: House) -> None:
     agent, second = await house.agent(), Account.create()
-    made = (
-        await agent.http.post("/v2/tenants/wallets/challenge", json={"wallet_address": second.address})
-    ).json()
+    made = (await agent.http.post("/v2/tenants/wallets/challenge", json={"wallet_address": second.address})).json()
     body = {"message": made["message"], "signature": sign(second, made["message"])}
     await agent.http.post("/v2/tenants/wallets", json=body)
     answers = await asyncio.gather(
@@ -302,7 +297,9 @@ async def test_signing_out_holds_in_every_process_within_a_second(house: House) 
         assert (await elsewhere.get("/v2/auth/me")).status_code == 401
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer x", "Basic abc", "Bearer lbs_" + "A" * 43, "Bearer lb_" + "A" * 49])
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer x", "Basic abc", "Bearer lbs_" + "A" * 43, "Bearer lb_" + "A" * 49]
+)
 async def test_bearer_tokens_that_are_none_are_401(house: House, header: str) -> None:
     async with house.client(headers={"authorization": header}) as http:
         answer = await http.get("/v2/auth/me")

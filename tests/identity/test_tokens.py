@@ -53,6 +53,8 @@ def test_any_text_is_judged(text: str) -> None:
     assert judged is False or len(text) in (47, 52)
 
 
-@pytest.mark.parametrize("text", ["", "lb_", "lbs_", "lbs_" + "a" * 42, "lbs_" + "a" * 44, "lbs_" + "é" * 43, "lb_" + "a" * 43])
+@pytest.mark.parametrize(
+    "text", ["", "lb_", "lbs_", "lbs_" + "a" * 42, "lbs_" + "a" * 44, "lbs_" + "é" * 43, "lb_" + "a" * 43]
+)
 def test_what_cannot_be_a_token_is_none(text: str) -> None:
     assert not tokens.plausible(text)

@@ -1,6 +1,7 @@
 """The main job as its users live it: `leasebox up`, a wallet, a lease, a real mail, its code, the end. And what may
 befall it: killed roles and engines, a second start, a stop in the middle, a crash of everything."""
 
+import contextlib
 import json
 import os
 import signal
@@ -91,6 +92,10 @@ def test_the_main_job(box: Instance, walker: Walker) -> None:
         post(box, code_mail("111111"), lease["address"])
     assert walker.waiting(lease["mailbox_id"]).result().status_code == 410
     assert walker.http.get(f"{path}/raw").content == raw, "its mail stays readable for the retention"
+    written = (box.home.parent / f"{box.home.name}.log").read_text()
+    assert written.count('"event":"request"') >= 8
+    for secret in (walker.session["access_token"], lease["webmail_password"], "739164", "9f3kq7Zx1LmP0aBc"):
+        assert secret not in written, "no log holds what a mail or a credential holds"
 
 
 def test_the_main_job_by_the_command_line(box: Instance, tmp_path: Path) -> None:
@@ -208,3 +213,19 @@ def finished(connection: socket.socket, code: bytes) -> str:
     connection.sendall(b"code is %s.\r\n.\r\n" % code)
     with connection:
         return connection.recv(4096).decode()
+
+
+def test_several_http_processes_share_the_port_and_one_may_die(tmp_path: Path) -> None:
+    with up(tmp_path / "home", LEASEBOX_WORKERS="3") as instance:
+        children = Path(f"/proc/{instance.process.pid}/task/{instance.process.pid}/children").read_text().split()
+        serving = [int(pid) for pid in children if b"http" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+        assert len(serving) == 3
+        os.kill(serving[0], signal.SIGKILL)
+        answers = 0
+        for _ in range(60):
+            with contextlib.suppress(httpx.TransportError):
+                answers += httpx.get(f"{instance.url}/healthz").status_code == 200
+            time.sleep(0.1)
+        assert answers >= 50
+        again = Path(f"/proc/{instance.process.pid}/task/{instance.process.pid}/children").read_text().split()
+        assert sum(b"http" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in again) == 3

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasebox.values import ids
-from leasebox.values.ids import Id, LeaseId, MailboxId, MalformedId
+from leasebox.values.ids import Id, LeaseId, MailboxId, MalformedId, lowest_id
 
 AT = datetime(2026, 11, 20, 10, 2, 24, 123456, UTC)
 KINDS = [kind for kind in vars(ids).values() if isinstance(kind, type) and issubclass(kind, Id) and kind is not Id]
@@ -102,3 +102,14 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def test_an_id_shows_its_kind() -> None:
     assert repr(LeaseId.parse("lse_01h455vb4pex5vsknk084sn02q")) == "LeaseId('lse_01h455vb4pex5vsknk084sn02q')"
+
+
+@pytest.mark.parametrize("year", [2, 1969, 1970, 2026, 9999])
+def test_the_lowest_id_of_a_moment_parts_ids_by_time(year: int) -> None:
+    at = datetime(year, 3, 1, tzinfo=UTC)
+    lowest = lowest_id(at)
+    if year < 1970:
+        assert lowest.int == 0
+        return
+    assert LeaseId.new(at) > lowest
+    assert LeaseId.new(at - timedelta(milliseconds=1)) < lowest or year == 1970

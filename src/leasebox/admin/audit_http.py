@@ -1,7 +1,7 @@
 """Routes of the audit log: search and export."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,21 +23,23 @@ from leasebox.values.clock import Clock
 from leasebox.values.ids import AuditId, TenantId, lowest_id
 
 _BATCH = 1_000
-ExportFormat = Literal["jsonl", "csv"]
-_MEDIA = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
+ExportForm = Literal["jsonl", "csv"]
+_MEDIA = {"jsonl": "application/x-ndjson", "csv": "text/csv"}
+_A_MOMENT = timedelta(milliseconds=1)  # so that rows of this very millisecond are in it
+_WORD = r"^[!-~]{1,320}$"  # what stands in these columns is visible ASCII
 Actor = Annotated[
-    str | None, QueryParameter(max_length=200, description="agt_…, key_…, wallet:0x… (an admin, lower case) or job:….")
+    str | None,
+    QueryParameter(pattern=_WORD, description="agt_…, key_…, wallet:0x… (an admin, lower case) or job:…."),
 ]
-Action = Annotated[str | None, QueryParameter(max_length=100, description="Such as lease.freeze.")]
-Resource = Annotated[str | None, QueryParameter(max_length=320, description="An id, a domain, a meter or a rate.")]
-Outcome = Annotated[str | None, QueryParameter(max_length=100, description="done, or refused.")]
+Action = Annotated[str | None, QueryParameter(pattern=_WORD, description="Such as lease.freeze.")]
+Resource = Annotated[str | None, QueryParameter(pattern=_WORD, description="An id, a domain, a meter or a rate.")]
+Outcome = Annotated[str | None, QueryParameter(pattern=_WORD, description="done, or refused.")]
 
 
-_DECLARED = admits(Right.AUDIT, 404)
-_TEXT = ResponseSpec(
-    bytes, generate_examples=False, description="JSON lines or CSV, a row a line", media_type="application/x-ndjson"
-)
-_STREAMED = _DECLARED | {"responses": _DECLARED["responses"] | {200: _TEXT}}
+def _streamed(media_type: str) -> dict[str, Any]:
+    declared = admits(Right.AUDIT, 404)
+    text = ResponseSpec(bytes, generate_examples=False, description="A row a line.", media_type=media_type)
+    return declared | {"responses": declared["responses"] | {200: text}, "media_type": media_type}
 
 
 class AuditRowView(msgspec.Struct):
@@ -81,10 +83,9 @@ class AdminAuditRoutes(Controller):
         rows = await self.db.read(lambda tx: views_store.audit_rows(tx, wanted, below, limit + 1))
         return page(rows, limit, _view, lambda row: row["id"])
 
-    @get("/export", operation_id="admin_export_audit", **_STREAMED)
+    @get("/export.jsonl", operation_id="admin_export_audit", **_streamed("application/x-ndjson"))
     async def export(
         self,
-        format: FromQuery[ExportFormat] = "jsonl",
         actor: Actor = None,
         action: Action = None,
         resource: Resource = None,
@@ -93,20 +94,39 @@ class AdminAuditRoutes(Controller):
         since: MomentText = None,
         until: MomentText = None,
     ) -> Stream:
-        """All audit rows that fit, newest first, as JSON lines or CSV, up to now."""
-        end = until or self.clock.now().isoformat()
-        wanted = _filter(actor, action, resource, tenant_id, outcome, since, end)
+        """All audit rows that fit, newest first, up to now: a row of JSON a line."""
+        wanted = _filter(actor, action, resource, tenant_id, outcome, since, until)
+        return self._stream(wanted, "jsonl")
+
+    @get("/export.csv", operation_id="admin_export_audit_csv", **_streamed("text/csv"))
+    async def export_csv(
+        self,
+        actor: Actor = None,
+        action: Action = None,
+        resource: Resource = None,
+        tenant_id: FromQuery[str | None] = None,
+        outcome: Outcome = None,
+        since: MomentText = None,
+        until: MomentText = None,
+    ) -> Stream:
+        """The same as CSV. A cell that a spreadsheet would take for a formula begins with an apostrophe."""
+        wanted = _filter(actor, action, resource, tenant_id, outcome, since, until)
+        return self._stream(wanted, "csv")
+
+    def _stream(self, wanted: AuditFilter, form: ExportForm) -> Stream:
+        if wanted.before is None:
+            wanted = msgspec.structs.replace(wanted, before=lowest_id(self.clock.now() + _A_MOMENT))
         return Stream(
-            self._lines(wanted, format),
-            media_type=_MEDIA[format],
-            headers={"content-disposition": f'attachment; filename="audit.{format}"', "cache-control": "no-store"},
+            self._lines(wanted, form),
+            media_type=_MEDIA[form],
+            headers={"content-disposition": f'attachment; filename="audit.{form}"', "cache-control": "no-store"},
         )
 
-    async def _lines(self, wanted: AuditFilter, format_: ExportFormat) -> AsyncIterator[bytes]:
+    async def _lines(self, wanted: AuditFilter, form: ExportForm) -> AsyncIterator[bytes]:
         """A batch at a time: no more is held, however long the log."""
-        if format_ == "csv":
+        if form == "csv":
             yield csv_header(AuditRowView)
-        write, below = (csv_line if format_ == "csv" else json_line), None
+        write, below = (csv_line if form == "csv" else json_line), None
         while rows := await self._batch(wanted, below):
             below = rows[-1]["id"]
             yield b"".join(write(_view(row)) for row in rows)

@@ -1,6 +1,6 @@
 """Routes of the instance as a whole: figures now, figures over time, health."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -26,6 +26,7 @@ from leasebox.values.money import Usdc
 
 _MOST = {Step.HOUR: timedelta(days=31), Step.DAY: timedelta(days=366)}
 _USUAL = {Step.HOUR: timedelta(days=1), Step.DAY: timedelta(days=30)}
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 Figure = Literal["signups", "leases", "messages", "usage", "revenue", "denials"]
 StepText = Annotated[Literal["hour", "day"], QueryParameter(description="Hours or days of UTC.")]
 
@@ -120,6 +121,8 @@ class AdminOverviewRoutes(Controller):
     ) -> SeriesView:
         """One figure by hour or day, zeros included: at most 31 days by the hour, 366 by the day."""
         size, end = Step(step), moment(until, "until") or self.clock.now()
+        if end < _EARLIEST:
+            raise BadRequest("until lies before this instance.", fix="Give a later until, or leave it out.")
         start = step_start(moment(since, "since") or end - _USUAL[size], size)
         if start >= end:
             raise BadRequest("since is not before until.", fix="Give an earlier since, or leave both out.")

@@ -68,10 +68,13 @@ class _Closing:
 
     async def months(self) -> None:
         """Close what is over, the oldest month first; stop at one that cannot be closed yet."""
+        # The horizon first: who is still at work now is not below it, however soon it ends.
+        horizon = await self._db.read(closing_store.horizon)
         done = await self._db.read(closing_store.progress)
+        seen = horizon if done.period is None else min(done.seen, horizon)
         first_event_at = await self._db.read(closing_store.first_event_at)
         for month in months_over(done, first_event_at, self._clock.now() - GRACE):
-            if not await self._close_month(month, done):
+            if not await self._close_month(month, seen):
                 return
 
     async def nothing_due(self) -> None:
@@ -79,13 +82,10 @@ class _Closing:
         for tenant_id, invoice_id in await self._db.read(closing_store.nothing_due):
             await self._settle(tenant_id, invoice_id)
 
-    async def _close_month(self, month: Month, done: Progress) -> bool:
-        # The horizon first: who is still at work now is not below it, however soon it ends.
-        horizon = await self._db.read(closing_store.horizon)
+    async def _close_month(self, month: Month, seen: int) -> bool:
         tenants = await self._db.read(lambda tx: closing_store.unbilled_tenants(tx, month))
         if not all([await self._close(tenant_id, month) for tenant_id in tenants]):
             return False
-        seen = horizon if done.period is None else min(done.seen, horizon)
         await self._db.transact(lambda tx: closing_store.close(tx, month, seen, self._clock.now()))
         return True
 

@@ -143,6 +143,7 @@ SELECT $3, i.tenant_id, 'settlement', 'balance', 'receivable',
 FROM invoices i JOIN tenant_funds f USING (tenant_id)
 WHERE i.tenant_id = $1 AND i.id = $2 AND i.state = 'issued'
     AND i.on_credit_micros - i.credited_micros - i.settled_micros BETWEEN 1 AND f.balance_micros
+FOR UPDATE OF f, i
 """
 _LINK = "INSERT INTO invoice_settlements (transfer_id, invoice_id) VALUES ($1, $2)"
 _MARK_PAID = f"""

@@ -107,7 +107,8 @@ invoice_events = Table(
 invoice_settlements = Table(
     "invoice_settlements",
     metadata,
-    Column("transfer_id", UUID, ForeignKey("ledger_transfers.id"), primary_key=True),
+    # A trigger asks for the transfer and takes its amount.
+    Column("transfer_id", UUID, primary_key=True),
     Column("invoice_id", UUID, ForeignKey("invoices.id"), nullable=False),
     Index(None, "invoice_id"),
 )
@@ -130,7 +131,7 @@ credit_note_charges = Table(
     metadata,
     Column("event_id", UUID, primary_key=True),
     Column("note_id", UUID, ForeignKey("credit_notes.id"), nullable=False),
-    Column("transfer_id", UUID, ForeignKey("ledger_transfers.id"), nullable=False),
+    Column("transfer_id", UUID, nullable=False),
     Index(None, "note_id"),
 )
 

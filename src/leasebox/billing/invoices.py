@@ -13,7 +13,7 @@ given back. An invoice that nothing is due on is paid. Every verb that changes s
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from asyncpg import Record
@@ -39,6 +39,7 @@ CHUNK = 256
 STEP = 4 * CHUNK
 """Events that one step puts on a draft; a multiple of CHUNK. The tenant's paid calls wait for a step."""
 MOST_CREDITED = 1_000  # charges of one credit note
+MOST_VOIDED = 5_000  # about 2 s: each one more takes longer, since all of them move the same two rows
 
 
 class By(msgspec.Struct, frozen=True):
@@ -87,7 +88,7 @@ async def issue(tx: Tx, tenant_id: TenantId, invoice_id: InvoiceId, by: By) -> I
     invoice = _invoice(row)
     await _record(tx, invoice, "invoice.issue", by)
     await _tell(tx, invoice, INVOICE_ISSUED, by.at)
-    return await _settle(tx, invoice, by) or invoice
+    return await _settle(tx, invoice, _next(by)) or invoice
 
 
 async def issue_now(tx: Tx, tenant_id: TenantId, month: Month, by: By) -> Invoice:
@@ -151,13 +152,19 @@ async def settle_if_nothing_due(tx: Tx, tenant_id: TenantId, invoice_id: Invoice
 async def void(tx: Tx, invoice_id: InvoiceId, reason: str, by: By) -> Invoice:
     """Take an issued invoice back: each charge on credit is reversed, so nothing is due. What was prepaid stays paid.
 
-    Its events stay on it and are on no other invoice. Raises NotFound, Conflict (409: it is paid or void).
+    Its events stay on it and are on no other invoice. Raises NotFound, Conflict (409: it is paid or void),
+    Unprocessable (more than 5,000 charges: give some back by credit notes first).
     """
     invoice = await _locked(tx, invoice_id)
     if invoice.state != "issued":
         raise Conflict(f"The invoice is {invoice.state}.", fix="Correct it by a credit note.", state=invoice.state)
     charged = await invoice_store.charges(tx, invoice_id, None)
     on_credit = [row for row in charged if row["source"] == "receivable" and not row["is_returned"]]
+    if len(on_credit) > MOST_VOIDED:
+        raise Unprocessable(
+            f"{len(on_credit)} charges are too many to give back at once.",
+            fix=f"Give charges back by credit notes until {MOST_VOIDED} are left, then void the invoice.",
+        )
     await _reverse(tx, invoice, on_credit, reason, by)
     row = await invoice_store.mark_void(tx, invoice.tenant_id, invoice_id, by.at)
     assert row is not None, "all that was on credit has been given back"
@@ -185,7 +192,7 @@ async def credit_note(
     await _record(
         tx, invoice, "invoice.credit", by, reason=reason, credit_note_id=str(note_id), amount_usdc=str(amount)
     )
-    await _mark_paid(tx, invoice.tenant_id, invoice_id, by)
+    await _mark_paid(tx, invoice.tenant_id, invoice_id, _next(by))
     return CreditNote(
         note_id, amount, reason, by.actor, by.at, tuple(sorted(EventId.of(row["event_id"]) for row in charged))
     )
@@ -287,10 +294,8 @@ async def _reverse(tx: Tx, invoice: Invoice, charged: Sequence[Record], reason: 
 
 
 async def _record(tx: Tx, invoice: Invoice, action: str, by: By, **more: str) -> None:
-    detail = _sums(invoice) | more
-    await record(
-        tx, Act(by.at, by.actor, action, str(invoice.invoice_id), invoice.tenant_id, by.request_id, detail=detail)
-    )
+    resource, detail = str(invoice.invoice_id), _sums(invoice) | more
+    await record(tx, Act(by.at, by.actor, action, resource, invoice.tenant_id, by.request_id, detail=detail))
 
 
 async def _tell(tx: Tx, invoice: Invoice, fact: str, at: datetime) -> None:
@@ -337,6 +342,11 @@ def _to_credit(charged: Sequence[Record], event_ids: Sequence[EventId] | None) -
             fix="Name the events whose charges are to be given back, in several notes if they are many.",
         )
     return charged
+
+
+def _next(by: By) -> By:
+    """What follows in the same act: logs are read in order of ids, which tell milliseconds apart and no less."""
+    return msgspec.structs.replace(by, at=by.at + timedelta(milliseconds=1))
 
 
 def _sums(invoice: Invoice) -> dict[str, str]:

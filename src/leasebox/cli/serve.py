@@ -22,11 +22,11 @@ def serve(role: str) -> None:
     """
     settings = load(os.environ)
     descriptor = os.environ.pop(READY_FD, None)
-    if descriptor is None:  # else `leasebox up` has just seen to it
+    if descriptor is None:  # else `leasebox up` has seen to it, and several HTTP processes share a port
         _check_servers(settings)
-    if role in LISTENING:
-        environ, settings = with_ports(os.environ, settings, {role: LISTENING[role]})
-        os.environ.update(environ)
+        if role in LISTENING:
+            environ, settings = with_ports(os.environ, settings, {role: LISTENING[role]})
+            os.environ.update(environ)
     log.configure(settings.log_level, settings.log_format)
     log.bind_process(role=role)
     try:

@@ -42,8 +42,11 @@ def up() -> None:
         _keep_secret(settings)
         env = config.for_role(environ, settings, database_url, redis_url)
         env[_METRICS_FOLDER] = str(engines.scratch())
-        _migrate(env)
-        status = asyncio.run(_supervise(settings, env, engines))
+        # A process of its own: the supervisor lives on and need not carry the database's client with it.
+        migrating = subprocess.Popen([*_SELF, "migrate"], env=env, stdout=subprocess.DEVNULL)  # noqa: S603 ourselves
+        if settings.database_url and migrating.wait():
+            sys.exit(migrating.returncode)  # it has said why: nobody answers there, or somebody else's tables
+        status = asyncio.run(_supervise(settings, env, engines, migrating))
     sys.exit(status)
 
 
@@ -54,21 +57,27 @@ def _keep_secret(settings: Settings) -> None:
         refuse([f"cannot write the master key into {settings.home}: {fault.strerror}"])
 
 
-def _migrate(env: dict[str, str]) -> None:
-    # A process of its own: the supervisor lives on and need not carry the database's client with it.
-    done = subprocess.run([*_SELF, "migrate"], env=env, stdout=subprocess.DEVNULL, check=False)  # noqa: S603 ourselves
-    if done.returncode:
-        sys.exit(done.returncode)
-
-
-async def _supervise(settings: Settings, env: dict[str, str], engines: Engines) -> int:
+async def _supervise(
+    settings: Settings, env: dict[str, str], engines: Engines, migrating: "subprocess.Popen[bytes]"
+) -> int:
+    """Load the roles while our own database is being migrated: they wait for that before they touch a table."""
     roles = [RoleSpec(name, [*_SELF, "serve", name], env) for name in ROLE_NAMES]
-    return await Supervisor(
+    # They share the port (SO_REUSEPORT), and the kernel spreads the connections.
+    roles += [RoleSpec(f"http-{number}", [*_SELF, "serve", "http"], env) for number in range(2, settings.workers + 1)]
+
+    def tend() -> list[str]:
+        if migrating.poll():
+            # It has said why, with a line of its own; roles that wait for it would wait for ever.
+            os.kill(os.getpid(), signal.SIGTERM)
+        return engines.tend()
+
+    drained = await Supervisor(
         roles,
         on_ready=lambda words: _announce(settings, words),
         tell=lambda line: _log(settings.log_level, settings.log_format).warning(line),
-        tend=engines.tend,
+        tend=tend,
     ).run()
+    return migrating.wait() or drained
 
 
 @functools.cache

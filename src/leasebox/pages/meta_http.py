@@ -117,7 +117,7 @@ class HealthRoutes(Controller):
         """Prometheus metrics of all roles on this machine; only for this machine."""
         if not _asked_by_this_machine(request):
             raise NotForYou("Metrics are shown to this machine only.")
-        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4")
 
     @get("/openapi.json", include_in_schema=False, opt={"public": True})
     async def openapi(self, request: Request[Any, Any, Any]) -> dict[str, Any]:

@@ -101,5 +101,5 @@ class AuditId(Id):
 
 
 def lowest_id(at: datetime) -> uuid.UUID:
-    """No id that is made at a moment or later is lower, so a span of time is a range of ids."""
-    return uuid.UUID(int=(int(at.timestamp() * 1000) & 0xFFFF_FFFF_FFFF) << 80)
+    """No id that is made at a moment or later is lower: a span of time is a range of ids. Before 1970: the lowest."""
+    return uuid.UUID(int=max(0, int(at.timestamp() * 1000)) << 80)

@@ -21,8 +21,8 @@ class Counter(msgspec.Struct, frozen=True):
 
 def counter(settings: Settings, base: Backbone) -> Counter:
     """Built once a process; all its keys come from the master secret."""
-    proof_keys = ring(settings.secret, None, Purpose.PAYMENT_PROOF)
-    answer_keys = ring(settings.secret, None, Purpose.KEPT_ANSWER)
+    proof_keys = ring(settings.secret, settings.secret_previous, Purpose.PAYMENT_PROOF)
+    answer_keys = ring(settings.secret, settings.secret_previous, Purpose.KEPT_ANSWER)
     return Counter(proof_keys, Till(base.db, base.clock, proof_keys), Once(base.db, base.clock, answer_keys))
 
 

@@ -12,7 +12,7 @@ import msgspec
 import uvloop
 
 from leasebox.config import Settings
-from leasebox.infra import cache, db, log
+from leasebox.infra import cache, db, log, migrate
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database
 from leasebox.leases.model import Doors, LeasePolicy
@@ -59,10 +59,18 @@ async def backbone(settings: Settings, connections: int = 10) -> AsyncIterator[B
         statement_cache=settings.statement_cache,
     )
     try:
+        await _migrated(database)
         yield Backbone(database, redis, clock)
     finally:
         await database.close()
         await redis.close()
+
+
+async def _migrated(database: Database) -> None:
+    """Wait for the last migration: `leasebox up` starts the roles while it migrates."""
+    wanted = migrate.revisions()[-1]
+    while (await database.revision() or "") < wanted:  # noqa: ASYNC110 - it happens in another process
+        await asyncio.sleep(0.02)
 
 
 def settle() -> None:

@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 
 from tests.kit import House
+from tests.kit_mail import shared_house
 from tests.tours.sample import operations
 
+__all__ = ["shared_house"]
 
-@pytest.fixture
-async def described(house: House) -> dict[str, Any]:
-    async with house.client() as http:
+
+@pytest.fixture(scope="module")
+async def described(shared_house: House) -> dict[str, Any]:
+    async with shared_house.client() as http:
         told: dict[str, Any] = (await http.get("/openapi.json")).json()
     return told
 

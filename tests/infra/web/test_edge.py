@@ -16,7 +16,9 @@ import structlog
 from leasebox.infra import log, metrics
 from leasebox.infra.web.edge import client_address, network_of
 from tests.kit import House, opened, settings_for, sign
-from tests.kit_mail import code_mail, receiving
+from tests.kit_mail import code_mail, receiving, shared_house
+
+__all__ = ["shared_house"]
 
 TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
 
@@ -106,16 +108,16 @@ async def test_one_subscriber_does_not_get_more_by_changing_addresses(
 @pytest.mark.parametrize(
     "given", ["abc", "A-b_c.d:e/f+g=h@i", "7" * 128, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]
 )
-async def test_a_sane_request_id_is_taken(house: House, given: str) -> None:
-    async with house.client() as http:
+async def test_a_sane_request_id_is_taken(shared_house: House, given: str) -> None:
+    async with shared_house.client() as http:
         answer = await http.get("/v2/auth/me", headers={"x-request-id": given})
     assert answer.headers["x-request-id"] == given
     assert answer.json()["request_id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "7" * 129, "a b", "a\tb", "<script>", 'a"b', "a,b", "{}", "a;b", "é".encode()])
-async def test_an_insane_one_is_replaced(house: House, given: str | bytes) -> None:
-    async with house.client() as http:
+async def test_an_insane_one_is_replaced(shared_house: House, given: str | bytes) -> None:
+    async with shared_house.client() as http:
         answer = await http.get(
             "/v2/auth/me", headers=[(b"x-request-id", given if isinstance(given, bytes) else given.encode())]
         )
@@ -146,8 +148,10 @@ async def test_ids_made_are_never_the_same_and_stand_in_audit_rows(house: House)
         ("POST", "/v2/auth/siwe/verify", 400),
     ],
 )
-async def test_every_answer_has_the_security_headers_once(house: House, method: str, path: str, status: int) -> None:
-    async with house.client() as http:
+async def test_every_answer_has_the_security_headers_once(
+    shared_house: House, method: str, path: str, status: int
+) -> None:
+    async with shared_house.client() as http:
         answer = await http.request(method, path)
     assert answer.status_code == status
     for name, value in (
@@ -231,10 +235,10 @@ async def spelled(app: Any, method: str, path: str, token: str) -> httpx.Respons
     return httpx.Response(said[0]["status"], headers=said[0]["headers"], content=body)
 
 
-async def test_no_route_has_a_second_spelling_and_405_names_the_methods(house: House) -> None:
-    token = (await house.agent()).session["access_token"]
+async def test_no_route_has_a_second_spelling_and_405_names_the_methods(shared_house: House) -> None:
+    token = (await shared_house.agent()).session["access_token"]
     for method, path, status, allow in TRICKS:
-        answer = await spelled(house.app, method, path, token)
+        answer = await spelled(shared_house.app, method, path, token)
         assert (answer.status_code, answer.headers.get("allow")) == (status, allow), (method, path)
         if status in (404, 405) and method != "HEAD":
             assert answer.headers["content-type"] == "application/problem+json", path
@@ -245,26 +249,26 @@ async def test_no_route_has_a_second_spelling_and_405_names_the_methods(house: H
 
 
 @pytest.mark.parametrize("name", ["x-http-method-override", "x-method-override", "x-http-method"])
-async def test_no_header_and_no_field_overrides_the_method(house: House, name: str) -> None:
-    agent = await house.agent()
+async def test_no_header_and_no_field_overrides_the_method(shared_house: House, name: str) -> None:
+    agent = await shared_house.agent()
     answer = await agent.http.post("/v2/auth/session?_method=DELETE", headers={name: "DELETE"})
     assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, OPTIONS")
     assert (await agent.http.get("/v2/auth/me", headers={name: "DELETE"})).status_code == 200
 
 
-async def test_an_oddly_spelled_websocket_is_closed_unopened(house: House) -> None:
+async def test_an_oddly_spelled_websocket_is_closed_unopened(shared_house: House) -> None:
     said: list[Any] = []
 
     async def send(message: Any) -> None:
         said.append(message)
 
     scope = {"type": "websocket", "path": "/v2//x", "raw_path": b"/v2//x", "headers": [], "client": ("127.0.0.1", 1)}
-    await house.app(scope, None, send)
+    await shared_house.app(scope, None, send)
     assert said == [{"type": "websocket.close", "code": 1008}]
 
 
-async def test_metrics_are_labelled_by_route_never_by_what_callers_invent(house: House) -> None:
-    agent = await house.agent()
+async def test_metrics_are_labelled_by_route_never_by_what_callers_invent(shared_house: House) -> None:
+    agent = await shared_house.agent()
     before = series()
     for number in range(5):
         await agent.http.request(f"M{number}", f"/v2/x{number}")

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from leasebox.infra.web.listing import after, in_utc, moment, page
 from leasebox.values.errors import BadRequest
 from tests.kit import House
+from tests.kit_mail import shared_house
+
+__all__ = ["shared_house"]
 
 
 @given(st.binary(min_size=16, max_size=16))
@@ -41,8 +44,8 @@ def test_no_cursor_is_the_first_page() -> None:
     assert after(None) is None
 
 
-async def test_a_list_stays_whole_while_it_grows(house: House) -> None:
-    agent = await house.agent()
+async def test_a_list_stays_whole_while_it_grows(shared_house: House) -> None:
+    agent = await shared_house.agent()
     made = [(await agent.http.post("/v2/agents", json={"name": f"a{n}"})).json()["agent_id"] for n in range(7)]
     seen, cursor = [], None
     while True:
@@ -66,8 +69,8 @@ async def test_a_list_stays_whole_while_it_grows(house: House) -> None:
         ("limit=0&cursor=x", "query.limit query.cursor"),
     ],
 )
-async def test_faults_of_a_query_are_named_together(house: House, query: str, path: str) -> None:
-    answer = await (await house.agent()).http.get(f"/v2/agents?{query}")
+async def test_faults_of_a_query_are_named_together(shared_house: House, query: str, path: str) -> None:
+    answer = await (await shared_house.agent()).http.get(f"/v2/agents?{query}")
     assert answer.status_code == 400
     assert {each["path"] for each in answer.json()["errors"]} == set(path.split())
 
@@ -107,10 +110,10 @@ def test_other_times_are_400_naming_the_field(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-async def test_times_beyond_the_calendar_are_400_everywhere(house: House, text: str) -> None:
+async def test_times_beyond_the_calendar_are_400_everywhere(shared_house: House, text: str) -> None:
     with pytest.raises(BadRequest):
         in_utc(datetime.fromisoformat(text), "query.since")
-    agent = await house.agent()
+    agent = await shared_house.agent()
     answer = await agent.http.get("/v2/messages", params={"since": text})
     assert (answer.status_code, answer.json()["errors"][0]["path"]) == (400, "query.since")
     answer = await agent.http.post("/v2/api-keys", json={"name": "k", "scopes": ["mail:read"], "expires_at": text})

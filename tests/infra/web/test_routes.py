@@ -10,6 +10,9 @@ from leasebox.infra.web.routes import bind, known_id, needs, or_nothing, public,
 from leasebox.values.errors import NotFound
 from leasebox.values.ids import LeaseId, MailboxId
 from tests.kit import House
+from tests.kit_mail import shared_house
+
+__all__ = ["shared_house"]
 
 
 @pytest.mark.parametrize(
@@ -54,20 +57,20 @@ def handlers(house: House) -> list[Any]:
     return [each for each in found if each.http_methods != {"OPTIONS"}]
 
 
-async def test_every_route_is_public_or_names_its_door_or_a_scope_of_the_contract(house: House) -> None:
+async def test_every_route_is_public_or_names_its_door_or_a_scope_of_the_contract(shared_house: House) -> None:
     """A route that says nothing would be a 500: the doorkeeper would not know what it needs."""
-    found = handlers(house)
+    found = handlers(shared_house)
     assert len(found) > 40
     for handler in found:
         said = [bool(handler.opt.get("public")), "door" in handler.opt, handler.opt.get("scope") in ("", *SCOPES)]
         assert sum(said) == 1, (handler, handler.opt)
 
 
-async def test_the_framework_serves_nothing_of_its_own(house: House) -> None:
-    assert {handler.fn.__module__.partition(".")[0] for handler in handlers(house)} == {"leasebox"}
+async def test_the_framework_serves_nothing_of_its_own(shared_house: House) -> None:
+    assert {handler.fn.__module__.partition(".")[0] for handler in handlers(shared_house)} == {"leasebox"}
 
 
-async def test_every_operation_has_an_id_of_its_own_and_a_summary(house: House) -> None:
-    ids = [handler.operation_id for handler in handlers(house) if handler.include_in_schema is not False]
+async def test_every_operation_has_an_id_of_its_own_and_a_summary(shared_house: House) -> None:
+    ids = [handler.operation_id for handler in handlers(shared_house) if handler.include_in_schema is not False]
     named = [each for each in ids if each]
     assert len(named) == len(set(named)) > 40
