@@ -49,8 +49,8 @@ async def test_of_many_at_once_one_redeems(desk: SignIn) -> None:
     assert {type(each) for each in found if isinstance(each, Exception)} == {SignInRefused}
 
 
-@pytest.mark.parametrize("intent", [siwe.SIGN_IN, binding(TenantId.new(FakeClock().now())), siwe.ADMINISTER])
-@pytest.mark.parametrize("used_for", [siwe.SIGN_IN, binding(TenantId.new(FakeClock().now())), siwe.ADMINISTER])
+@pytest.mark.parametrize("intent", [siwe.SIGN_IN, binding(TenantId(int=1)), siwe.ADMINISTER])
+@pytest.mark.parametrize("used_for", [siwe.SIGN_IN, binding(TenantId(int=2)), siwe.ADMINISTER])
 async def test_a_message_is_good_for_its_own_purpose_only(desk: SignIn, intent: str, used_for: str) -> None:
     made = await desk.challenge(WALLET.address, None, intent)
     if used_for == intent:
@@ -84,7 +84,11 @@ async def test_text_that_is_no_message_uses_nothing_up(desk: SignIn) -> None:
     assert (await desk.redeem(made.message, sign(WALLET, made.message))).address == WALLET.address
 
 
-@pytest.mark.parametrize(("address", "chain"), [("0x12", None), (WALLET.address, 1), ("0x" + "g" * 40, None)])
+@pytest.mark.parametrize(
+    ("address", "chain"),
+    [("0x12", None), (WALLET.address, 1), ("0x" + "g" * 40, None)],
+    ids=["short", "chain", "no hex"],
+)
 async def test_nothing_is_kept_for_what_is_not_served(desk: SignIn, address: str, chain: int | None) -> None:
     with pytest.raises(Unprocessable):
         await desk.challenge(address, chain)

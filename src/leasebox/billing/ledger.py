@@ -7,7 +7,7 @@
 | spend      | held                 | revenue              | a metered call; one usage event each                   |
 | release    | held                 | balance, receivable  | a hold, or the rest of one, given back                 |
 | reversal   | refunds, balance     | balance, receivable, promotions | another transfer taken back                 |
-| settlement | clearing             | receivable           | an invoice paid                                        |
+| settlement | clearing, balance    | receivable           | an invoice paid                                        |
 | deposit    | clearing             | balance              | balance paid in                                        |
 
 balance and held are what we owe a tenant, receivable is what it owes us: three running balances in `tenant_funds` that
