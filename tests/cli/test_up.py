@@ -26,7 +26,11 @@ def test_ready_is_one_line_once_every_role_answers(tmp_path: Path) -> None:
         assert sorted(role.split()[-1] for role in roles) == ["http", "parser", "smtp", "worker"]
         assert not [pid for pid in family if (tmp_path / "home" / "postgres" / "password").read_text() in argv(pid)]
         process.send_signal(signal.SIGTERM)
-        rest, errors = process.communicate(timeout=60)
+        # Not `communicate`: it passes over what the first line's read has buffered already.
+        assert process.stdout is not None
+        assert process.stderr is not None
+        rest, errors = process.stdout.read(), process.stderr.read()
+        process.wait(60)
     assert process.returncode == 0
     assert errors == ""
     assert "leasebox ready" not in rest
