@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from leasebox.mail.lookups import LookupFailed, Record
+from leasebox.infra.lookups import LookupFailed, Record
 
 
 class FakeDns:

@@ -169,6 +169,15 @@ async def test_a_second_signal_does_not_wait() -> None:
         assert await watch.status(signal.SIGINT, signal.SIGINT) == FAILED
 
 
+async def test_a_second_sigterm_still_waits(tmp_path: Path) -> None:
+    mark = tmp_path / "done"
+    body = SLOW + "signal.signal(signal.SIGTERM, slowly)\n" + STEADY
+    async with Watch(role("http", body, MARK=str(mark))) as watch:
+        await watch.ready_once()
+        assert await watch.status(signal.SIGTERM, signal.SIGTERM) == DRAINED
+        assert mark.exists()
+
+
 async def test_a_signal_while_roles_still_start_ends_them() -> None:
     async with Watch(role("http", "time.sleep(60)")) as watch:
         await asyncio.sleep(0)

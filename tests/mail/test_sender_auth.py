@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from leasebox.infra.lookups import LookupFailed
 from leasebox.mail import sender_auth
-from leasebox.mail.lookups import LookupFailed
 from leasebox.mail.sender_auth import UNANSWERED, UNTESTED, SenderAuth, SenderCheck, check
 from tests.fakes.dns import FakeDns
 from tests.mail.test_dkim import AT, MAIL, RSA_ZONE, signed

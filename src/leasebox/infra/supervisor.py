@@ -60,13 +60,16 @@ class Supervisor:
         self._hurry = asyncio.Event()
 
     async def run(self) -> int:
-        """Keep the roles running until SIGTERM or SIGINT; then SIGTERM, 20 s, SIGKILL (at once on a second signal).
+        """Keep the roles running until SIGTERM or SIGINT; then SIGTERM, 20 s, SIGKILL (at once on a second SIGINT).
+
+        A second SIGTERM changes nothing: whoever signals a whole process group is repeated by `make`, which passes
+        SIGTERM on to its children.
 
         Gives DRAINED, FAILED (a role never came up, or had to be killed) or REFUSED. Call it in the main thread.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ask)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
         keepers = [asyncio.create_task(self._keep(role)) for role in self._roles]
         for keeper in keepers:
             keeper.add_done_callback(self._check)
@@ -84,7 +87,7 @@ class Supervisor:
         """The present process of each role, by name."""
         return {name: process.pid for name, process in self._living.items()}
 
-    def _ask(self) -> None:
+    def _interrupt(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()
 
     def _check(self, keeper: "asyncio.Task[None]") -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from leasebox.mail.lookups import LookupFailed, Resolver
+from leasebox.infra.lookups import LookupFailed, Resolver
 from leasebox.mail.mime_bounds import HEADER_BYTES, HEADERS
 
 SIGNATURES: Final = 5

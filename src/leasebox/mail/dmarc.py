@@ -5,7 +5,7 @@ Organizational domains are found by the DNS tree walk of RFC 9989 §4.10, so no 
 
 from typing import Final, NamedTuple
 
-from leasebox.mail.lookups import LookupFailed, Resolver
+from leasebox.infra.lookups import LookupFailed, Resolver
 
 _WALK_NAMES: Final = 8
 

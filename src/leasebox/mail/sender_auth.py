@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
+from leasebox.infra.lookups import LookupFailed, Resolver
 from leasebox.mail.address_list import domain_of, read_addresses
 from leasebox.mail.headers import scan
-from leasebox.mail.lookups import LookupFailed, Resolver
 from leasebox.mail.mime_bounds import HEADER_BYTES, Defects
 
 CAP_S: Final = 5.0

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import spf
 
-from leasebox.mail.lookups import LookupFailed, Resolver
+from leasebox.infra.lookups import LookupFailed, Resolver
 
 _WORDS: Final = frozenset(("none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"))
 _NAME: Final = re.compile(r"(?=.{4,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_-]{1,63})+", re.IGNORECASE)

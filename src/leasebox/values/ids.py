@@ -92,6 +92,22 @@ class ThreadId(Id):
     prefix = "thr"
 
 
+class SendAttemptId(Id):
+    prefix = "snd"
+
+
+class DomainId(Id):
+    prefix = "dom"
+
+
+class WebhookId(Id):
+    prefix = "whk"
+
+
+class DeliveryId(Id):
+    prefix = "dlv"
+
+
 class EventId(Id):
     prefix = "evt"
 

@@ -18,6 +18,9 @@ class Purpose(StrEnum):
     PAYMENT_PROOF = "payment-proof"
     AUDIT_HEAD = "audit-head"
     KEPT_ANSWER = "kept-answer"
+    DKIM_KEY = "dkim-key"
+    RETURN_PATH = "return-path"
+    WEBHOOK_SECRET = "webhook-secret"  # noqa: S105 - the name of a purpose
 
 
 class WeakMaster(ValueError):

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from leasebox.config import Settings
+from leasebox.infra.dns_resolver import DnsResolver
 from leasebox.live.hub import Hub, running
-from leasebox.mail.dns_resolver import DnsResolver
 from leasebox.mail.jobs import Parser
 from leasebox.mail.model import WAKE_PARSER
 from leasebox.mail.parse_pool import ParsePool

@@ -15,7 +15,7 @@ from dns.rdtypes.ANY.TXT import TXT
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
-from leasebox.mail.lookups import LookupFailed, Record
+from leasebox.infra.lookups import LookupFailed, Record
 
 CACHE_NAMES: Final = 4096
 CACHE_S: Final = 300.0

@@ -10,9 +10,9 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from leasebox.mail import dns_resolver
-from leasebox.mail.dns_resolver import DnsResolver
-from leasebox.mail.lookups import LookupFailed, Record, Resolver
+from leasebox.infra import dns_resolver
+from leasebox.infra.dns_resolver import DnsResolver
+from leasebox.infra.lookups import LookupFailed, Record, Resolver
 from tests.fakes.dns import FakeDns
 
 ZONE: dict[str, list[Record]] = {
