@@ -91,9 +91,10 @@ def test_a_sound_log_is_told_with_figures(stage: Stage, tmp_path: Path) -> None:
     bare, held = stage.run("verify"), stage.run("verify", "--head", str(tmp_path / "heads"))
     root = base64.b64encode(head_of(stage.head()).root).decode()
     assert (bare.exit_code, held.exit_code, held.stderr) == (0, 0, "")
-    first, second, last = held.stdout.splitlines()
+    first, second, third, last = held.stdout.splitlines()
     assert first.startswith(f"audit: 14 rows, 13 leaves, 2 heads, not sealed yet: 1; size 13, root {root}, sealed at")
     assert second.startswith("facts: 0 rows, 0 leaves, 0 heads, not sealed yet: 0; size 0")
+    assert third.startswith("usage: 0 rows, 0 leaves, 0 heads, not sealed yet: 0; size 0")
     assert last == "nothing is wrong; all that 1 given head vouches for is there"
     assert "only against a head kept elsewhere" in bare.stdout
 
@@ -133,7 +134,7 @@ def test_a_head_is_a_note_that_its_public_key_checks(stage: Stage) -> None:
     blob = base64.b64decode(signature.split()[2])
     Ed25519PublicKey.from_public_bytes(public).verify(blob[4:], f"{text}\n".encode())
     assert text.splitlines()[1] == str(ROWS)
-    assert stage.run("key").stdout.count("\n") == 2
+    assert stage.run("key").stdout.count("\n") == 3
 
 
 def test_heads_of_all_logs_stand_in_one_file(stage: Stage, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from leasebox.values.keys import DerivedKey
 
 # About ten seconds of work; the command line has no such bound.
 _MOST_LEAVES = 100_000
-LogName = Literal["audit", "facts"]
+LogName = Literal["audit", "facts", "usage"]
 
 
 class HeadView(msgspec.Struct):

@@ -168,6 +168,6 @@ def _tidy(address: str, hint: str) -> str:
         text = "".join(char for char in text if char.isprintable() and char != " ")
     local, at, domain = text.strip("'").rpartition("@")
     domain = domain.rstrip(".").lower()
-    if not (at and local and domain) or len(local) + len(domain) >= ADDRESS_CHARS:
+    if not (at and local.strip("@") and domain) or len(local) + len(domain) >= ADDRESS_CHARS:
         return ""
     return f"{local}@{domain}"

@@ -10,6 +10,7 @@ from leasebox.audit.logs import AUDIT, FACTS
 from leasebox.audit.tables import Log
 from leasebox.billing.invoice_jobs import close_months
 from leasebox.billing.jobs import forget_windows, release_holds
+from leasebox.billing.usage_seal import USAGE
 from leasebox.config import Settings
 from leasebox.identity import service as identity
 from leasebox.infra import kept_answers
@@ -18,7 +19,7 @@ from leasebox.values.keys import Purpose, derive
 from leasebox.wiring import process
 
 # Every log that is sealed: by this role, and looked at by `leasebox audit`.
-SEALED: tuple[Log, ...] = (AUDIT, FACTS)
+SEALED: tuple[Log, ...] = (AUDIT, FACTS, USAGE)
 _PURGE_EVERY_S = 30.0
 _SESSIONS_EVERY_S = 600.0
 _HOLDS_EVERY_S = 5.0
