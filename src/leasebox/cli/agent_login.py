@@ -11,6 +11,7 @@ from rich.console import Console
 from leasebox.cli.agent_output import AgentCommand, answer, facts, note
 from leasebox.cli.agent_session import absolute, open_client, server_url, shelf, sign_in, wallet_file
 from leasebox.cli.agent_wallet import UnusableKey, ask_password, is_exposed, make_key
+from leasebox.cli.places import shown
 from leasebox.client import ApiError, Client, Session
 from leasebox.values.clock import SystemClock
 
@@ -42,7 +43,7 @@ def login(key_file: str | None, generate: bool, password_file: str | None, chain
                 f"The session cannot be saved in {shelf().folder}: {fault.strerror}.",
                 fix="Set XDG_CONFIG_HOME to a directory that can be written.",
             ) from None
-    shown = {
+    told = {
         "url": url,
         "wallet_address": session.wallet_address,
         "agent_id": session.agent_id,
@@ -51,7 +52,7 @@ def login(key_file: str | None, generate: bool, password_file: str | None, chain
         "expires_in": session.expires_in,
         "key_file": str(path),
     }
-    answer(shown, lambda console: _draw(console, url, session, path))
+    answer(told, lambda console: _draw(console, url, session, path))
 
 
 @click.command(cls=AgentCommand)
@@ -76,7 +77,7 @@ def _chosen(key_file: str | None, choice: Literal["given", "generate"]) -> Path:
         return path
     if not path.exists():
         make_key(path)
-        note(f"leasebox: made a wallet; its key is in {path}. Whoever has that file is you.")
+        note(f"leasebox: made a wallet; its key is in {shown(path)}. Whoever has that file is you.")
     return path
 
 
@@ -98,7 +99,7 @@ def _draw(console: Console, url: str, session: Session, path: Path) -> None:
         ("signed in to", url),
         ("wallet", session.wallet_address),
         ("agent", session.agent_id),
-        ("key", str(path)),
+        ("key", shown(path)),
         ("next", "leasebox lease"),
     ]
     console.print(facts(rows))

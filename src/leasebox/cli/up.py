@@ -14,6 +14,7 @@ import click
 
 from leasebox import config
 from leasebox.cli import refuse
+from leasebox.cli.places import shown
 from leasebox.cli.startup import LISTENING, engines_of, load, with_ports
 from leasebox.config import ROLE_NAMES, Settings
 from leasebox.infra import reach
@@ -103,7 +104,7 @@ def _announce(settings: Settings, words: dict[str, str]) -> None:
         "For agents": f"{settings.public_url}/agents-guide",
         "Reference": f"{settings.public_url}/docs",
         "Mail to": f"*@{settings.mail_domain}, received at {words.get('smtp', settings.smtp)}",
-        "Data in": str(settings.home),
+        "Data in": shown(settings.home),
         "Try": f"LEASEBOX_URL={settings.public_url} {_own_name()} login --generate",
     }
     click.echo(f"leasebox ready {addresses}")
