@@ -1,6 +1,8 @@
 """Routes of leases as admins see them, and freeze or release them."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,6 +23,7 @@ from leasebox.values.clock import Clock
 from leasebox.values.errors import BadRequest, NotFound
 from leasebox.values.ids import AgentId, LeaseId, MailboxId, TenantId
 
+_Verb = Callable[..., Awaitable[None]]
 LeasedAddress = Annotated[
     str | None, QueryParameter(max_length=320, description="Only leases of whoever leased this address last.")
 ]
@@ -90,13 +93,7 @@ class AdminLeaseRoutes(Controller):
         data: JSONBody[ReasonRequest],
     ) -> AdminLeaseView:
         """Stop mail and reading at once: callers get 403, senders 550. Frozen already: the same answer."""
-        wanted, now, trace = known_id(LeaseId, lease_id), self.clock.now(), request_id(request)
-
-        async def work(tx: Tx) -> AdminLeaseView:
-            await oversight.freeze(tx, wanted, data.note, actor=admin.actor, at=now, request_id=trace)
-            return await self._one(tx, wanted)
-
-        return await self.db.transact(work)
+        return await self._act(oversight.freeze, request, admin, lease_id, data)
 
     @post("/{lease_id:str}/unfreeze", status_code=200, operation_id="admin_unfreeze_lease", **admits(Right.STEER, 404))
     async def unfreeze(
@@ -107,13 +104,7 @@ class AdminLeaseRoutes(Controller):
         data: JSONBody[ReasonRequest],
     ) -> AdminLeaseView:
         """End a freeze. Not frozen: the same answer."""
-        wanted, now, trace = known_id(LeaseId, lease_id), self.clock.now(), request_id(request)
-
-        async def work(tx: Tx) -> AdminLeaseView:
-            await oversight.unfreeze(tx, wanted, data.note, actor=admin.actor, at=now, request_id=trace)
-            return await self._one(tx, wanted)
-
-        return await self.db.transact(work)
+        return await self._act(oversight.unfreeze, request, admin, lease_id, data)
 
     @post("/{lease_id:str}/release", status_code=200, operation_id="admin_release_lease", **admits(Right.STEER, 404))
     async def release(
@@ -124,10 +115,15 @@ class AdminLeaseRoutes(Controller):
         data: JSONBody[ReasonRequest],
     ) -> AdminLeaseView:
         """End a lease now, frozen or not. Released already: the same answer."""
+        return await self._act(partial(oversight.release, policy=self.policy), request, admin, lease_id, data)
+
+    async def _act(
+        self, verb: _Verb, request: Request[Any, Any, Any], admin: Admin, lease_id: str, data: ReasonRequest
+    ) -> AdminLeaseView:
         wanted, now, trace = known_id(LeaseId, lease_id), self.clock.now(), request_id(request)
 
         async def work(tx: Tx) -> AdminLeaseView:
-            await oversight.release(tx, wanted, data.note, self.policy, actor=admin.actor, at=now, request_id=trace)
+            await verb(tx, wanted, data.note, actor=admin.actor, at=now, request_id=trace)
             return await self._one(tx, wanted)
 
         return await self.db.transact(work)
