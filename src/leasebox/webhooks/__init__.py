@@ -1,0 +1,1 @@
+"""Webhooks: endpoints that tenants name, and the deliveries of public facts to them."""
