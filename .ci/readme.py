@@ -1,4 +1,4 @@
-"""Writes those parts of README.md that the sources know better: the map, the settings, the default meters.
+"""Writes those parts of README.md that the sources know better: the map, the settings, the default meters, the events.
 
     .venv/bin/python .ci/readme.py      rewrites README.md in place (make format does it)
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from leasebox.billing.prices import DEFAULT_PRICES
 from leasebox.config import DOCUMENTED, Setting
+from leasebox.values.facts import FACTS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "leasebox"
@@ -45,7 +46,18 @@ def meters_table() -> str:
     return "| Meter | Free per tenant | Each one beyond |\n|---|---|---|\n" + "".join(rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"map": house_map, "settings": settings_table, "meters": meters_table}
+def events_table() -> str:
+    """Every public fact that webhooks and streams tell."""
+    rows = [f"| `{name}` | {each.meaning} |\n" for name, each in FACTS.items()]
+    return "| Type | When |\n|---|---|\n" + "".join(rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "map": house_map,
+    "settings": settings_table,
+    "meters": meters_table,
+    "events": events_table,
+}
 
 
 def _floors() -> Iterator[tuple[str, str]]:

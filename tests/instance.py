@@ -33,6 +33,7 @@ def up(home: Path, **settings: str) -> Iterator[Instance]:
         "LEASEBOX_HOME": str(home),
         "LEASEBOX_HTTP": "127.0.0.1:0",
         "LEASEBOX_SMTP": "127.0.0.1:0",
+        "LEASEBOX_SUBMISSION": "127.0.0.1:0",
         "LEASEBOX_DNS": "off",
         "LEASEBOX_LOG_FORMAT": "json",
         **settings,
@@ -57,6 +58,6 @@ def up(home: Path, **settings: str) -> Iterator[Instance]:
 def _ready(process: "subprocess.Popen[str]", home: Path, log: object) -> Instance:
     assert process.stdout is not None
     line = process.stdout.readline()
-    match = re.match(r"leasebox ready http=(\S+) smtp=(.+):(\d+)", line)
+    match = re.match(r"leasebox ready http=(\S+) smtp=(\S+):(\d+) submission=", line)
     assert match, f"{line!r}\n{getattr(log, 'name', '')}"
     return Instance(f"http://{match[1]}", match[2], int(match[3]), home, process)

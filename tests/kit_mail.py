@@ -16,7 +16,7 @@ import pytest
 from leasebox.infra.db import Wake
 from leasebox.infra.embedded import EngineUrls
 from leasebox.mail.intake import GroupIntake
-from leasebox.mail.jobs import Parser, Reader, SenderJudge
+from leasebox.mail.jobs import HouseDesk, Parser, Reader, SenderJudge
 from leasebox.mail.model import WAKE_PARSER
 from leasebox.mail.parse_pool import ParsePool
 from leasebox.mail.sender_auth import SenderCheck
@@ -36,6 +36,7 @@ FREE = """
 [meters]
 "mailbox.lease" = {free = 1000000, window = "hour", price = "0.001000"}
 "message.read" = {free = 1000000, window = "day", price = "0.001000"}
+"message.send" = {free = 1000000, window = "day", price = "0.001000"}
 """
 PATIENCE_S = 20.0
 
@@ -174,7 +175,13 @@ async def receiving(house: House, **policy: Any) -> AsyncIterator[Post]:
 @contextlib.asynccontextmanager
 async def accepting(house: House, **policy: Any) -> AsyncIterator[Post]:
     """SMTP only: what is stored waits for a parser."""
-    intake = intake_of(house, **policy)
+    async with accepting_by(house, intake_of(house, **policy)) as post:
+        yield post
+
+
+@contextlib.asynccontextmanager
+async def accepting_by(house: House, intake: GroupIntake) -> AsyncIterator[Post]:
+    """The same by an intake of the test's own."""
     committing = asyncio.create_task(intake.run())
     try:
         async with serving(house, intake) as post:
@@ -208,11 +215,11 @@ def intake_of(house: House, **policy: Any) -> GroupIntake:
 
 @contextlib.asynccontextmanager
 async def parsing(
-    house: House, reader: Reader | None = None, judge: SenderJudge | None = None
+    house: House, reader: Reader | None = None, judge: SenderJudge | None = None, desk: HouseDesk | None = None
 ) -> AsyncIterator[Parser]:
     """The parser role's work, until the context ends."""
     pool, nobody, stop = ParsePool(), SenderCheck(None), asyncio.Event()
-    parser = Parser(house.db, reader or pool, judge or nobody, house.clock)
+    parser = Parser(house.db, reader or pool, judge or nobody, house.clock, desk)
     with house.hub.listening(WAKE_PARSER, "") as woken:
         running = asyncio.create_task(parser.run(woken, stop))
         try:

@@ -46,6 +46,7 @@ def leasebox(home: Path, *words: str, **settings: str) -> "subprocess.CompletedP
         name: text for name, text in os.environ.items() if not name.startswith(("LEASEBOX_", "DATABASE_", "REDIS_"))
     }
     ours = {"LEASEBOX_HOME": str(home), "LEASEBOX_HTTP": "127.0.0.1:0", "LEASEBOX_SMTP": "127.0.0.1:0"}
+    ours |= {"LEASEBOX_SUBMISSION": "127.0.0.1:0"}
     return subprocess.run(
         [sys.executable, "-P", "-m", "leasebox", *words],
         env={**environ, **ours, **settings},

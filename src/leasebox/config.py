@@ -42,12 +42,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     imap: Address
     public_url: str
     mail_domains: tuple[str, ...]
+    mx_host: str | None
+    spf: str | None
     chain_id: int
     rpc_url: Secret | None
     secret: Secret
     secret_previous: Secret | None
     admin_wallets: tuple[AdminWallet, ...]
     relay: Secret | None
+    send_at_once: int
+    send_per_domain: int
+    mx_allow: tuple[Network, ...]
     database_url: Secret | None
     redis_url: Secret | None
     statement_cache: int
@@ -67,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     name_hold_days: int
     lease_quota_mib: int
     lease_quota_mails: int
+    daily_sends: int
     max_mail_mib: int
     dns: Resolver
     tls_cert: Path | None
@@ -132,6 +138,18 @@ DOCUMENTED: tuple[Setting, ...] = (
         "Domains of the addresses, separated by commas; the first is the main one",
         text_of.domains,
     ),
+    Setting(
+        "LEASEBOX_MX_HOST",
+        "this machine's name, else the main domain",
+        "Host name that MX records point at, with the addresses of all machines that serve SMTP",
+        text_of.host_name,
+    ),
+    Setting(
+        "LEASEBOX_SPF",
+        "the addresses of that host",
+        "SPF record that domains publish, such as `v=spf1 include:relay.example ~all` where mail leaves by a relay",
+        text_of.spf,
+    ),
     Setting("LEASEBOX_CHAIN_ID", "84532", "EIP-155 chain that wallets sign for", text_of.whole(1, 2**53)),
     Setting("LEASEBOX_RPC_URL", "", "JSON-RPC endpoint of that chain; none: nothing is asked of it", text_of.rpc_url),
     Setting(
@@ -153,7 +171,21 @@ DOCUMENTED: tuple[Setting, ...] = (
         "less; none: administration is closed",
         text_of.admin_wallets,
     ),
-    Setting("LEASEBOX_RELAY", "", "`smtp://user:password@host:port` for outgoing mail; none: direct MX", text_of.relay),
+    Setting(
+        "LEASEBOX_RELAY",
+        "",
+        "`smtp://user:password@host:port` or `smtps://…` for outgoing mail, with `?tls=verify` (the default with a "
+        "user), `require`, `opportunistic` or `off`; none: direct MX",
+        text_of.relay,
+    ),
+    Setting("LEASEBOX_SEND_AT_ONCE", "50", "Mails handed over at once", text_of.whole(1, 1_000)),
+    Setting("LEASEBOX_SEND_PER_DOMAIN", "5", "Of these, to one domain of recipients", text_of.whole(1, 1_000)),
+    Setting(
+        "LEASEBOX_MX_ALLOW",
+        "",
+        "Networks where the mail servers of others may be, besides public ones, such as `10.0.0.0/8`",
+        text_of.networks,
+    ),
     Setting("DATABASE_URL", "", "PostgreSQL 15 or newer to use instead of the embedded one", text_of.database_url),
     Setting("REDIS_URL", "", "Redis or Valkey to use instead of the embedded one", text_of.redis_url),
     Setting(
@@ -209,6 +241,12 @@ DOCUMENTED: tuple[Setting, ...] = (
     ),
     Setting("LEASEBOX_LEASE_QUOTA_MIB", "100", "MiB of mail per lease", text_of.whole(1, 1_000_000)),
     Setting("LEASEBOX_LEASE_QUOTA_MAILS", "1000", "Mails per lease", text_of.whole(1, 100_000_000)),
+    Setting(
+        "LEASEBOX_DAILY_SENDS",
+        "10000",
+        "Recipients that a mailbox may send to in a UTC day, where an admin set no limit of its own",
+        text_of.whole(0, 2**31 - 1),
+    ),
     Setting("LEASEBOX_MAX_MAIL_MIB", "25", "MiB of one mail (SMTP SIZE)", text_of.whole(1, 1_000)),
     Setting(
         "LEASEBOX_DNS",
@@ -232,8 +270,8 @@ DOCUMENTED: tuple[Setting, ...] = (
     ),
 )
 # What `default` means to a reader; the other defaults describe what happens without a value.
-_DESCRIBED = {"LEASEBOX_PUBLIC_URL", "LEASEBOX_SECRET", "LEASEBOX_LOG_FORMAT"}
-_EMPTY: dict[str, Any] = {"admin_wallets": (), "trusted_proxies": (), "webhook_allow": ()}
+_DESCRIBED = {"LEASEBOX_PUBLIC_URL", "LEASEBOX_SECRET", "LEASEBOX_LOG_FORMAT", "LEASEBOX_MX_HOST", "LEASEBOX_SPF"}
+_EMPTY: dict[str, Any] = {"admin_wallets": (), "trusted_proxies": (), "webhook_allow": (), "mx_allow": ()}
 
 
 def load(environ: Mapping[str, str]) -> Settings:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from leasebox.admin.model import Role
+from leasebox.sending.relay import relay_route
 from leasebox.values.rate import Rate
 from leasebox.values.secret import Secret
 
@@ -115,9 +116,9 @@ def rpc_url(text: str) -> Secret:
 
 
 def relay(text: str) -> Secret:
-    url = _url(text, "smtp", "smtps")
-    if url.path not in ("", "/") or url.query:
+    if _url(text, "smtp", "smtps").path not in ("", "/"):
         raise ValueError("expected smtp://user:password@host:port")
+    relay_route(Secret(text))
     return Secret(text)
 
 
@@ -153,6 +154,20 @@ def domains(text: str) -> tuple[str, ...]:
         if len(name) > 253 or not re.fullmatch(rf"{label}(\.{label})*", name):
             raise ValueError(f"{name!r} is no domain name (write an international one in its xn-- form)")
     return tuple(dict.fromkeys(names))
+
+
+def host_name(text: str) -> str:
+    name = text.removesuffix(".").lower()
+    label = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+    if len(name) > 253 or not re.fullmatch(rf"{label}(\.{label})+", name) or name.rpartition(".")[2].isdigit():
+        raise ValueError(f"expected a host name such as mx.example.com, got {text!r}")
+    return name
+
+
+def spf(text: str) -> str:
+    if not re.fullmatch(r"v=spf1(?: [\x21\x23-\x5b\x5d-\x7e]+)+", text) or len(text) > 255:
+        raise ValueError("expected an SPF record such as `v=spf1 include:spf.example.com ~all`, at most 255 characters")
+    return text
 
 
 def admin_wallets(text: str) -> tuple[AdminWallet, ...]:

@@ -19,6 +19,7 @@ MONEY = ("owner",)
 TENANT, LEASE = "/v2/admin/tenants/{tenant_id}", "/v2/admin/leases/{lease_id}"
 INVOICE = "/v2/admin/invoices/{invoice_id}"
 DENIED = "/v2/admin/risk/denied-domains/{direction}"
+HOUSE_MAIL = "/v2/admin/house-mail/{mail_id}"
 ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/v2/admin/auth/me"): ALL,
     ("DELETE", "/v2/admin/auth/session"): ALL,
@@ -49,6 +50,9 @@ ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", INVOICE): BOOKS,
     ("POST", INVOICE + "/void"): MONEY,
     ("POST", INVOICE + "/refunds"): MONEY,
+    ("GET", "/v2/admin/house-mail"): STEER,
+    ("GET", HOUSE_MAIL): STEER,
+    ("GET", HOUSE_MAIL + "/raw"): STEER,
     ("GET", "/v2/admin/usage/events"): ALL,
     ("GET", "/v2/admin/usage/summary"): ALL,
     ("GET", "/v2/admin/risk/events"): ALL,

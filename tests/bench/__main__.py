@@ -19,10 +19,15 @@ from rich.table import Table
 
 QUICK: dict[str, dict[str, Any]] = {
     "bench_codes": {"rounds": 60},
+    "bench_extracted": {"rounds": 60},
     "bench_parse": {"seconds": 0.4},
     "bench_smtp": {"seconds": 1.0},
     "bench_instance": {"mails": 40},
     "bench_seal": {"count": 20_000},
+    "bench_webhooks": {"mails": 400},
+    "bench_delivery": {"mails": 300},
+    "bench_send": {"mails": 40},
+    "bench_live": {"readers": 20, "facts": 1_000, "rounds": 100},
 }
 RESULTS = Path(__file__).parents[2] / "bench-results.json"
 _PACKAGES = (

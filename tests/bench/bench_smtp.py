@@ -44,7 +44,7 @@ class _NullIntake:
         self.mails = 0
         self.begun = asyncio.Event()
 
-    async def rcpt(self, address: Mailbox) -> RcptVerdict:
+    async def rcpt(self, address: Mailbox, size: int) -> RcptVerdict:
         return RcptVerdict.ACCEPT
 
     async def accept(self, mail: IncomingMail) -> AcceptVerdict:

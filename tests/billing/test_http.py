@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from leasebox.billing.model import PROOF_ROUTE
-from leasebox.billing.prices import METERED_ROUTES, Meter
+from leasebox.billing.prices import METERED_ROUTES, METERED_TEMPLATES, Meter
 from leasebox.billing.proof import Claims, sign
 from leasebox.values.keys import Purpose, derive
 from leasebox.values.money import Usdc
@@ -272,7 +272,7 @@ async def test_prices_name_every_payable_route(shop: House) -> None:
     await use_up(agent, 1)
     items = (await agent.http.get("/v2/billing/prices")).json()["items"]
     assert {(route["method"], route["path"]) for item in items for route in item["routes"]} == {
-        (route.method, route.path) for route in METERED_ROUTES
+        (route.method, route.path) for route in (*METERED_ROUTES, *METERED_TEMPLATES)
     }
     lease = next(item for item in items if item["meter"] == "mailbox.lease")
     assert (lease["price_usdc"], lease["price_version"], lease["unit"]) == ("0.001000", 1, "call")

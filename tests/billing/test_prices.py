@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from leasebox.billing.prices import (
     DEFAULT_PRICES,
     METERED_ROUTES,
+    METERED_TEMPLATES,
     NEW_TENANT_CREDIT_LIMIT,
     Meter,
     MeterPrice,
     PriceBook,
     Window,
     load,
+    meter_of,
+    metered_routes,
 )
 from leasebox.values.money import Usdc
 from leasebox.values.paths import Route, normalize
@@ -206,3 +209,32 @@ def test_the_payable_routes_are_routes() -> None:
     assert set(METERED_ROUTES.values()) == set(Meter)
     assert METERED_ROUTES[Route("GET", "/v2/messages/wait")] is Meter.MESSAGE_READ
     assert Route("HEAD", "/v2/messages") not in METERED_ROUTES
+
+
+REPLY = "/v2/messages/msg_01jc7rbt4zfz8v4q5d6g7h8j9k/reply"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "meter"),
+    [
+        ("POST", "/v2/messages/send", Meter.MESSAGE_SEND),
+        ("POST", REPLY, Meter.MESSAGE_SEND),
+        ("POST", f"{REPLY}-all", Meter.MESSAGE_SEND),
+        ("POST", REPLY.replace("reply", "forward"), Meter.MESSAGE_SEND),
+        ("GET", REPLY, None),
+        ("POST", f"{REPLY}/reply", None),
+        ("POST", "/v2/messages/reply", None),
+        ("POST", REPLY.replace("/reply", "/raw"), None),
+        ("POST", "/v2/mailboxes", None),
+    ],
+)
+def test_a_path_with_an_id_in_it_is_metered_too(method: str, path: str, meter: Meter | None) -> None:
+    assert meter_of(Route(method, path)) is meter
+
+
+def test_the_routes_of_a_meter_are_told_as_templates() -> None:
+    assert [route.path for route in metered_routes("message.send")] == [
+        "/v2/messages/send",
+        *(f"/v2/messages/{{message_id}}/{manner}" for manner in ("reply", "reply-all", "forward")),
+    ]
+    assert set(METERED_TEMPLATES.values()) == {Meter.MESSAGE_SEND}

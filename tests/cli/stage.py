@@ -50,6 +50,7 @@ def environment(place: Path, **more: str) -> dict[str, str]:
         "LEASEBOX_HOME": str(place / "home"),
         "LEASEBOX_HTTP": "127.0.0.1:0",
         "LEASEBOX_SMTP": "127.0.0.1:0",
+        "LEASEBOX_SUBMISSION": "127.0.0.1:0",
     }
     return kept | ours | more
 

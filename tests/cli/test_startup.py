@@ -27,7 +27,8 @@ def test_a_fault_is_a_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_every_role_hears_the_same_free_port(tmp_path: Path) -> None:
-    environ = {"LEASEBOX_HOME": str(tmp_path), "LEASEBOX_HTTP": "127.0.0.1:0", "LEASEBOX_SMTP": "127.0.0.1:0"}
+    free = dict.fromkeys(("LEASEBOX_HTTP", "LEASEBOX_SMTP", "LEASEBOX_SUBMISSION"), "127.0.0.1:0")
+    environ = {"LEASEBOX_HOME": str(tmp_path), **free}
     settled, settings = with_ports(environ, load(environ), LISTENING)
     assert settings.http.port
     assert settings.smtp.port

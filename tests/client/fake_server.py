@@ -65,6 +65,87 @@ WHOLE = MAIL | {
         "links": [],
     },
 }
+SUBMITTED: dict[str, Any] = {
+    "send_attempt_id": "snd_01",
+    "submission_status": "queued",
+    "message_id": "msg_02",
+    "thread_id": "thr_01",
+    "accepted": ["ada@shop.example"],
+    "rejected": [{"address": "bob@shop.example", "reason": "suppressed", "message": "It bounced before."}],
+}
+ATTEMPT: dict[str, Any] = {
+    "send_attempt_id": "snd_01",
+    "state": "deferred",
+    "mailbox_id": "mbx_01",
+    "lease_id": "lse_01",
+    "message_id": "msg_02",
+    "header_message_id": "<1@inbox.example>",
+    "sender": "quiet-otter@inbox.example",
+    "recipient_count": 1,
+    "size_bytes": 700,
+    "created_at": "2026-11-20T10:02:00Z",
+    "send_at": "2026-11-20T10:02:00Z",
+    "expires_at": "2026-11-22T10:02:00Z",
+    "sent_at": None,
+    "finished_at": None,
+}
+WHOLE_ATTEMPT = ATTEMPT | {
+    "recipients": [
+        {
+            "address": "ada@shop.example",
+            "kind": "to",
+            "destination": "shop.example",
+            "state": "deferred",
+            "reply_code": 451,
+            "reply_text": "4.7.1 later",
+            "at": "2026-11-20T10:02:01Z",
+        }
+    ],
+    "hops": [
+        {
+            "destination": "shop.example",
+            "route": "smtp",
+            "state": "waiting",
+            "next_try_at": "2026-11-20T10:03:00Z",
+            "tries": [
+                {
+                    "number": 1,
+                    "began_at": "2026-11-20T10:02:00Z",
+                    "ended_at": "2026-11-20T10:02:01Z",
+                    "remote": "mx.shop.example",
+                    "outcome": "deferred",
+                    "replies": [{"command": "RCPT TO", "code": 451, "text": "4.7.1 later"}],
+                }
+            ],
+        }
+    ],
+}
+THREAD: dict[str, Any] = {
+    "thread_id": "thr_01",
+    "mailbox_id": "mbx_01",
+    "lease_id": "lse_01",
+    "subject": "Lunch",
+    "preview": "Yes",
+    "participants": [{"name": "Ada", "address": "ada@shop.example"}],
+    "message_count": 2,
+    "sent_count": 1,
+    "unread_count": 1,
+    "labels": ["received", "sent", "unread"],
+    "has_attachments": False,
+    "size_bytes": 900,
+    "started_at": "2026-11-20T10:01:00Z",
+    "last_message_at": "2026-11-20T10:02:00Z",
+    "last_message_id": "msg_02",
+}
+EVENT: dict[str, Any] = {
+    "event_id": "evt_01",
+    "type": "message.received",
+    "created_at": "2026-11-20T10:01:00Z",
+    "tenant_id": "ten_01",
+    "mailbox_id": "mbx_01",
+    "lease_id": "lse_01",
+    "data": {"message_id": "msg_01"},
+}
 RUNTIME = {
     "siwe_mode": "strict",
     "payment_mode": "hmac",
@@ -82,6 +163,12 @@ RUNTIME = {
 
 Answer = httpx.Response
 Route = Callable[[httpx.Request], Answer]
+
+
+def stream(*events: dict[str, Any]) -> str:
+    """Server-sent events as the API has them."""
+    blocks = [f"id: {each['event_id']}\nevent: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events]
+    return "retry: 1000\nid: evt_00\n\n: still here\n\n" + "".join(blocks)
 
 
 def problem(status: int, error: str, **more: Any) -> Answer:
@@ -104,6 +191,7 @@ class FakeServer:
         self.mails: list[dict[str, Any]] = [dict(MAIL)]
         self.leases: list[dict[str, Any]] = [dict(LEASE)]
         self.agent_id: str | None = "agt_01"
+        self.stream = stream(EVENT)
         self.shape_message: Callable[[str], str] = str
 
     def __call__(self, request: httpx.Request) -> Answer:
@@ -176,7 +264,39 @@ class FakeServer:
             case "POST", _ if verb in {"renew", "pause", "resume"} and path.startswith("/v2/mailboxes/leases/lse_01/"):
                 return Answer(200, json=LEASE | {"lease_status": "paused" if verb == "pause" else "active"})
             case _:
+                return self._correspondence(request, path)
+
+    def _correspondence(self, request: httpx.Request, path: str) -> Answer:
+        match request.method, path:
+            case "POST", "/v2/messages/send" | "/v2/messages/msg_01/reply" | "/v2/messages/msg_01/reply-all":
+                return Answer(202, json=SUBMITTED)
+            case "POST", "/v2/messages/msg_01/forward":
+                return Answer(202, json=SUBMITTED)
+            case "GET", "/v2/send-attempts":
+                return _page(request, [ATTEMPT])
+            case ("GET", "/v2/send-attempts/snd_01"):
+                return Answer(200, json=WHOLE_ATTEMPT)
+            case ("POST", "/v2/send-attempts/snd_01/cancel"):
+                return Answer(200, json=WHOLE_ATTEMPT | {"state": "cancelled"})
+            case "GET", "/v2/threads":
+                return _page(request, [THREAD])
+            case "GET", "/v2/threads/thr_01":
+                return Answer(200, json=self._thread(request.url.params.get("cursor")))
+            case "PATCH", "/v2/threads/thr_01":
+                return Answer(200, json=THREAD)
+            case "PATCH", "/v2/messages/msg_01":
+                return Answer(200, json=MAIL)
+            case "GET", "/v2/events":
+                return Answer(200, text=self.stream, headers={"content-type": "text/event-stream"})
+            case _:
                 return problem(404, "not_found")
+
+    def _thread(self, cursor: str | None) -> dict[str, Any]:
+        """The thread in two pages."""
+        first = MAIL | {"extracted_text": "Lunch?", "is_cut": False}
+        second = MAIL | {"message_id": "msg_02", "direction": "outbound", "extracted_text": "Yes", "is_cut": True}
+        shown = [second] if cursor else [first]
+        return THREAD | {"messages": shown, "next_cursor": None if cursor else "next"}
 
     def _challenge(self, asked: dict[str, Any]) -> Answer:
         nonce, at = secrets.token_hex(16), datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -240,7 +360,7 @@ def serving() -> Iterator[FakeServer]:
             self.end_headers()
             self.wfile.write(answer.content)
 
-        do_GET = do_POST = do_DELETE = handle_any  # noqa: N815 - the names that http.server looks for
+        do_GET = do_POST = do_DELETE = do_PATCH = handle_any  # noqa: N815 - the names that http.server looks for
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

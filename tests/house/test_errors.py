@@ -36,7 +36,8 @@ def bare(module: Module) -> Iterable[str]:
 def unclear(files: Sequence[Module]) -> list[str]:
     """Errors without code or fix, and codes or kinds that two branches of the tree share."""
     found = []
-    tree = {name: each for name, each in _classes(files).items() if ROOT_ERROR in _line(name, _classes(files))}
+    classes = _classes(files)
+    tree = {name: each for name, each in classes.items() if ROOT_ERROR in _line(name, classes)}
     owners: dict[str, str] = {}
     for name, (module, node) in tree.items():
         own = _words(node)

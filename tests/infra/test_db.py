@@ -1,16 +1,18 @@
 """Transactions on real PostgreSQL: run again when they must be, heard of once committed, and honest in an outage."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, func, select
 
 from leasebox.infra import db
-from leasebox.infra.db import Database, StorageFull, Tx, Wake
+from leasebox.infra.db import Database, OutcomeUnknown, StorageFull, Tx, Wake
 from leasebox.values.errors import Unavailable
 from leasebox.values.ids import LeaseId
 from tests.infra.engine_room import EngineRoom, opened_room
@@ -231,6 +233,92 @@ async def test_a_connection_killed_under_us_is_503_once(store: Database, heard: 
     with pytest.raises(Unavailable):
         await store.transact(body)
     assert await count(store) == 9
+
+
+_AT_COMMIT = """
+CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER slowly AFTER INSERT ON rows DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION slowly()
+"""
+
+
+async def test_a_connection_lost_in_a_commit_leaves_open_what_became_of_it(store: Database) -> None:
+    """Nobody says `nothing was done`, for here it was."""
+    await store.transact(lambda tx: tx.run(_AT_COMMIT))
+
+    async def body(tx: Tx) -> None:
+        await tx.run("INSERT INTO rows VALUES (10)")
+        asyncio.get_running_loop().call_later(0.1, tx._connection._con._transport.abort)
+
+    with pytest.raises(OutcomeUnknown) as told:
+        await store.transact(body)
+    assert "Nothing was done" not in told.value.fix
+    await asyncio.sleep(0.5)
+    assert await count(store) == 10
+
+
+async def test_a_connection_lost_before_the_commit_is_told_as_such(store: Database) -> None:
+    async def body(tx: Tx) -> None:
+        await tx.run("INSERT INTO rows VALUES (10)")
+        tx._connection._con._transport.abort()
+        await tx.value("SELECT 1")
+
+    with pytest.raises(Unavailable) as told:
+        await store.transact(body)
+    assert not isinstance(told.value, OutcomeUnknown)
+    assert await count(store) == 9
+
+
+async def test_a_connection_lost_after_the_commit_does_not_undo_the_answer(
+    store: Database, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(tx: Tx) -> str:
+        await tx.run("INSERT INTO rows VALUES (10)")
+        tx.wake("mailbox", "1")
+        return "done"
+
+    async def lost(connection: asyncpg.Connection, **_: object) -> None:
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "reset", lost)
+        assert await store.transact(body) == "done"
+    assert heard.wakes == [Wake("mailbox", "1")]
+    assert await count(store) == 10
+
+
+async def test_going_back_into_the_pool_costs_no_round_trip(store: Database, heard: Heard) -> None:
+    pid = await store.transact(lambda tx: tx.value("SELECT pg_backend_pid()"))
+    other = await asyncpg.connect(heard.url)
+    assert await other.fetchval("SELECT query FROM pg_stat_activity WHERE pid = $1", pid) == "COMMIT;"
+    await other.close()
+
+
+async def test_a_connection_comes_back_without_what_the_one_before_left(store: Database) -> None:
+    async def body(tx: Tx) -> None:
+        await tx.value("SELECT set_config('work_mem', '77MB', true), pg_advisory_xact_lock(7)")
+        raise KeyError("gone wrong")
+
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            await store.transact(body)
+    assert await store.read(lambda tx: tx.value("SHOW work_mem")) != "77MB"
+    assert await store.read(lambda tx: tx.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")) == 0
+
+
+def test_no_statement_of_ours_outlives_its_transaction() -> None:
+    """Connections go back into the pool as they are: settings and locks of a session would reach the next one."""
+    locks = r"pg_(?:try_)?advisory_lock(?:_shared)?\(|set_config\([^)]*false\)"
+    lasting = re.compile(rf"{locks}|(?m:^\s*\"?)(?:SET (?!LOCAL)|LISTEN |DECLARE )")
+    sources = Path(db.__file__).parents[1]
+    found = [str(path) for path in sources.rglob("*store.py") if lasting.search(_without_updates(path.read_text()))]
+    assert found == []
+    assert lasting.search("SELECT pg_advisory_lock(1)")
+
+
+def _without_updates(text: str) -> str:
+    """SQL whose lines may begin with the SET of an UPDATE."""
+    return re.sub(r"(?s)\bUPDATE\b.*?\bSET\b", "", text)
 
 
 async def test_connections_that_died_while_idle_are_replaced_unnoticed(store: Database, heard: Heard) -> None:

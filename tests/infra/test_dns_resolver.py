@@ -1,19 +1,14 @@
 """The resolver over real packets, held to the same table as the fake; and what it does when nobody answers."""
 
-import socket
-import threading
 from collections.abc import Iterator
 
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rrset
 import pytest
 
 from leasebox.infra import dns_resolver
 from leasebox.infra.dns_resolver import DnsResolver
 from leasebox.infra.lookups import LookupFailed, Record, Resolver
 from tests.fakes.dns import FakeDns
+from tests.fakes.zone_server import ZoneServer
 
 ZONE: dict[str, list[Record]] = {
     "txt acme.example": [b"v=spf1 -all", b"joined"],
@@ -31,52 +26,10 @@ WIRE = {
 }
 
 
-class NameServer:
-    """Answers from WIRE on loopback; SERVFAIL for `silent.example`; says nothing while `mute`."""
-
-    def __init__(self) -> None:
-        self.mute = False
-        self.questions = 0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                packet, client = self._socket.recvfrom(2048)
-            except OSError:
-                return
-            self.questions += 1
-            if not self.mute:
-                self._socket.sendto(self._answer(packet), client)
-
-    def _answer(self, packet: bytes) -> bytes:
-        query = dns.message.from_wire(packet)
-        asked = query.question[0]
-        reply = dns.message.make_response(query)
-        reply.flags |= dns.flags.RA
-        name = asked.name.to_text(omit_final_dot=True).lower()
-        kind = asked.rdtype.name
-        texts = WIRE.get(f"{kind.lower()} {name}", [])
-        if texts:
-            reply.answer.append(dns.rrset.from_text_list(asked.name, 60, "IN", kind, texts))
-        elif name == "silent.example":
-            reply.set_rcode(dns.rcode.SERVFAIL)
-        elif name != "acme.example":
-            reply.set_rcode(dns.rcode.NXDOMAIN)
-        return reply.to_wire()
-
-    def close(self) -> None:
-        self._socket.close()
-
-
 @pytest.fixture
-def server() -> Iterator[NameServer]:
-    running = NameServer()
-    yield running
-    running.close()
+def server() -> Iterator[ZoneServer]:
+    with ZoneServer(WIRE, broken=["silent.example"]) as running:
+        yield running
 
 
 class Watch:
@@ -87,15 +40,12 @@ class Watch:
         return self.now
 
 
-def resolver_to(server: NameServer, watch: Watch) -> DnsResolver:
-    resolver = DnsResolver(nameservers=("127.0.0.1",), timeout_s=0.25, monotonic=watch)
-    assert resolver._stub is not None
-    resolver._stub.port = server.port
-    return resolver
+def resolver_to(server: ZoneServer, watch: Watch) -> DnsResolver:
+    return DnsResolver(nameservers=(("127.0.0.1", server.port),), timeout_s=0.25, monotonic=watch)
 
 
 @pytest.fixture(params=["real", "fake"])
-def either(request: pytest.FixtureRequest, server: NameServer) -> Resolver:
+def either(request: pytest.FixtureRequest, server: ZoneServer) -> Resolver:
     return resolver_to(server, Watch()) if request.param == "real" else FakeDns(ZONE, ["silent.example"])
 
 
@@ -117,7 +67,13 @@ def test_no_answer_is_a_failure(either: Resolver) -> None:
         either.txt("silent.example")
 
 
-def test_answers_are_kept_for_their_time(server: NameServer) -> None:
+def test_an_answer_too_long_for_udp_is_fetched_over_tcp(server: ZoneServer) -> None:
+    texts = [f"{number:03}" + "x" * 200 for number in range(20)]
+    server.publish({"txt long.example": [f'"{text}"' for text in texts]})
+    assert sorted(resolver_to(server, Watch()).txt("long.example")) == [text.encode() for text in texts]
+
+
+def test_answers_are_kept_for_their_time(server: ZoneServer) -> None:
     watch = Watch()
     resolver = resolver_to(server, watch)
     for _ in range(3):
@@ -129,7 +85,7 @@ def test_answers_are_kept_for_their_time(server: NameServer) -> None:
     assert server.questions == 3
 
 
-def test_the_cache_is_bounded(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_bounded(server: ZoneServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns_resolver, "CACHE_NAMES", 2)
     resolver = resolver_to(server, Watch())
     for name in ("a.example", "b.example", "c.example"):
@@ -137,7 +93,7 @@ def test_the_cache_is_bounded(server: NameServer, monkeypatch: pytest.MonkeyPatc
     assert len(resolver._cache) == 2
 
 
-def test_a_dead_resolver_is_left_alone_for_a_minute(server: NameServer) -> None:
+def test_a_dead_resolver_is_left_alone_for_a_minute(server: ZoneServer) -> None:
     watch = Watch()
     resolver = resolver_to(server, watch)
     server.mute = True
@@ -152,8 +108,18 @@ def test_a_dead_resolver_is_left_alone_for_a_minute(server: NameServer) -> None:
     assert server.questions == asked + 1
 
 
+def test_who_asks_for_strangers_domains_may_go_on_after_any_silence(server: ZoneServer) -> None:
+    resolver = DnsResolver(nameservers=(("127.0.0.1", server.port),), timeout_s=0.25, silent_after=1000)
+    server.mute = True
+    for _ in range(4):
+        with pytest.raises(LookupFailed):
+            resolver.a("acme.example")
+    server.mute = False
+    assert resolver.a("acme.example")
+
+
 @pytest.mark.parametrize("name", ["a..example", "a" * 64 + ".example", "x." * 200 + "example"])
-def test_names_that_are_none_fail(server: NameServer, name: str) -> None:
+def test_names_that_are_none_fail(server: ZoneServer, name: str) -> None:
     with pytest.raises(LookupFailed):
         resolver_to(server, Watch()).a(name)
     assert server.questions == 0

@@ -101,6 +101,19 @@ async def test_pauses_grow_between_falls(monkeypatch: pytest.MonkeyPatch) -> Non
         assert await watch.status(signal.SIGTERM) == DRAINED
 
 
+async def test_one_that_had_come_up_is_not_kept_waiting_for_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Killed again and again it is back within seconds; what falls while it starts is given ever more time."""
+    monkeypatch.setattr(supervisor, "_SHORT_S", 0.15)
+    twice = "mark = os.environ['MARK']\nopen(mark, 'a').write('.')\nlives = os.path.getsize(mark)\n"
+    body = twice + "if lives < 3:\n    ready('http=1')\nsys.exit(1)"
+    async with Watch(role("http", body, MARK=str(tmp_path / "lives"))) as watch:
+        await soon(lambda: len(watch.lines) >= 4)
+        assert [line.split("again in ")[1] for line in watch.lines[:4]] == ["0.1 s", "0.1 s", "0.4 s", "0.8 s"]
+        assert await watch.status(signal.SIGTERM) == DRAINED
+
+
 async def test_what_a_fallen_role_had_started_goes_too(tmp_path: Path) -> None:
     mark = tmp_path / "child"
     body = "child = subprocess.Popen(['sleep', '60'])\nopen(os.environ['MARK'], 'w').write(str(child.pid))\n" + STEADY

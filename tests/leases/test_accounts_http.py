@@ -39,6 +39,19 @@ async def test_a_mailbox_shows_its_latest_lease(shared_house: House) -> None:
     assert [each["mailbox_id"] for each in (await agent.http.get(ROUTES)).json()["items"]] == [old["mailbox_id"]]
 
 
+async def test_it_counts_what_the_mailbox_has_sent(shared_house: House) -> None:
+    agent = await shared_house.agent()
+    lease, quiet = await agent.lease(), await agent.lease()
+    message = {"mailbox_id": lease["mailbox_id"], "to": ["a@b.example", "c@d.example"], "text": "x"}
+    assert (await agent.http.post("/v2/messages/send", json=message)).status_code == 202
+    counted = {"sends_today": 2, "total_sent": 2, "bounce_count": 0, "complaint_count": 0, "daily_send_limit": 10_000}
+    changed = (await agent.http.patch(f"{ROUTES}/{lease['account_id']}", json={"display_name": "Otter"})).json()
+    items = {each["mailbox_id"]: each for each in (await agent.http.get(ROUTES)).json()["items"]}
+    for shown in (changed, items[lease["mailbox_id"]]):
+        assert {name: shown[name] for name in counted} == counted
+    assert {items[quiet["mailbox_id"]][name] for name in ("sends_today", "total_sent")} == {0}
+
+
 async def test_the_list_has_pages(shared_house: House) -> None:
     agent = await shared_house.agent()
     made = [(await agent.lease())["mailbox_id"] for _ in range(3)]

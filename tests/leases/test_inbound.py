@@ -48,6 +48,21 @@ def test_a_lease_is_judged_by_state_clock_and_quota(changes: dict[str, Any], ver
     assert judge(route(**changes), POLICY, NOW) is verdict
 
 
+@pytest.mark.parametrize(
+    ("used", "size", "verdict"),
+    [
+        (0, 1_000, Inbound.TAKEN),
+        (0, 1_001, Inbound.OVER_QUOTA),
+        (400, 600, Inbound.TAKEN),
+        (400, 601, Inbound.OVER_QUOTA),
+        (999, 0, Inbound.TAKEN),
+        (1_000, 0, Inbound.OVER_QUOTA),
+    ],
+)
+def test_a_mail_of_known_size_must_fit(used: int, size: int, verdict: Inbound) -> None:
+    assert judge(route(used_bytes=used), POLICY, NOW, size) is verdict
+
+
 def test_an_address_that_nobody_leased_is_unknown() -> None:
     assert judge(None, POLICY, NOW) is Inbound.UNKNOWN
     assert QuotaLedger({}, POLICY, NOW).take(["x@inbox.leasebox.test"], 1) is Inbound.UNKNOWN

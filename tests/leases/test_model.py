@@ -151,3 +151,13 @@ def test_a_freeze_outlives_the_lease() -> None:
     lease(state="paused").require_unfrozen()
     with pytest.raises(MailboxFrozen):
         lease(frozen_at=NOW, expires_at=NOW - HOUR).require_unfrozen()
+
+
+@pytest.mark.parametrize(
+    ("hours", "minutes_before"), [(1 / 6, 1), (0.5, 3), (5 / 6, 5), (1, 5), (24, 5), (720, 5)], ids=str
+)
+def test_a_lease_is_about_to_end_after_nine_tenths_but_five_minutes_before_at_most(
+    hours: float, minutes_before: float
+) -> None:
+    until = NOW + timedelta(hours=hours)
+    assert until - model.expiring_at(NOW, until) == timedelta(minutes=minutes_before)

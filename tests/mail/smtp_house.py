@@ -95,13 +95,15 @@ class MemoryIntake:
     def __init__(self) -> None:
         self.mails: list[IncomingMail] = []
         self.asked: list[str] = []
+        self.sizes: list[int] = []
         self.storing_s = 0.0
         self.gate: asyncio.Event | None = None
         self.entered = asyncio.Event()
         self.fault: BaseException | None = None
 
-    async def rcpt(self, address: Mailbox) -> RcptVerdict:
+    async def rcpt(self, address: Mailbox, size: int) -> RcptVerdict:
         self.asked.append(str(address))
+        self.sizes.append(size)
         if address.local == "raises":
             raise RuntimeError("no database")
         return rcpt_verdict(address)

@@ -85,3 +85,16 @@ async def test_a_process_learns_within_a_second_and_remembers_through_an_outage(
 async def test_what_is_not_denied_cannot_be_allowed(house: House) -> None:
     with pytest.raises(NotFound):
         await change(house, "allow", "spam.example")
+
+
+async def test_denied_ones_among_some_domains_are_found(house: House) -> None:
+    now = house.clock.now()
+
+    async def body(tx: Tx) -> tuple[set[str], set[str]]:
+        names = {"spam.example", "mx.spam.example", "fine.example"}
+        before = await denials.among(tx, "recipient", names)
+        await denials.deny(tx, "recipient", "spam.example", "", actor="test", at=now, request_id="req_test")
+        await denials.deny(tx, "sender", "fine.example", "", actor="test", at=now, request_id="req_test")
+        return before, await denials.among(tx, "recipient", names)
+
+    assert await house.db.transact(body) == (set(), {"spam.example", "mx.spam.example"})

@@ -272,6 +272,22 @@ async def test_the_bytes_are_exact_over_two_mail_servers(shared_house: House) ->
     assert (shown["used_bytes"], shown["used_messages"]) == (5 * size, 5)
 
 
+async def test_of_several_recipients_the_full_one_is_refused_at_rcpt(shared_house: House) -> None:
+    """Else the whole mail would be put off for ever: its content has one verdict for all."""
+    agent = await shared_house.agent()
+    full, free = await agent.lease(), await agent.lease()
+    used = "UPDATE leases SET used_bytes = $2 WHERE id = $1"
+    async with kit_mail.accepting(shared_house, quota_bytes=10_000) as post:
+        await kit_mail.change(shared_house, used, LeaseId.parse(full["lease_id"]), 9_000)
+        raw = mail(text="x" * 900 + "\ny" * 300)
+        async with post.wire() as wire:
+            assert (await wire.ask(f"MAIL FROM:<{SENDER}> SIZE={len(raw)}")).startswith("250")
+            assert (await wire.ask(f"RCPT TO:<{full['address']}>")).startswith("452 4.2.2")
+            assert (await wire.ask(f"RCPT TO:<{free['address']}>")).startswith("250")
+            assert (await wire.content(raw)).startswith("250")
+        assert (await post.rcpt(full["address"])).startswith("250"), "a mail of unknown size may fit"
+
+
 async def test_lessees_of_one_mail_get_a_message_each_and_see_nobody_else(post: Post) -> None:
     agent, other = await post.house.agent(), await post.house.agent()
     mine, mine_too, theirs = await agent.lease(), await agent.lease(), await other.lease()
@@ -359,7 +375,7 @@ async def test_an_address_that_changed_hands_belongs_to_the_new_lessee(post: Pos
 
 async def test_rcpt_asks_without_a_server_too(shared_house: House) -> None:
     lease = await (await shared_house.agent()).lease()
-    verdict = await kit_mail.intake_of(shared_house).rcpt(Mailbox.parse(lease["address"]))
+    verdict = await kit_mail.intake_of(shared_house).rcpt(Mailbox.parse(lease["address"]), 0)
     assert verdict.value.code == 250
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from leasebox.mail import parse_worker, service
+from leasebox.mail import inside, parse_worker, service
+from leasebox.mail.inside import InsideMail
 from leasebox.mail.jobs import SMALL_BYTES, every, purge
 from leasebox.mail.model import CLAIM_TTL, MAX_TRIES
 from leasebox.mail.parse_worker import Reading
@@ -379,6 +380,23 @@ async def test_a_job_that_fails_runs_again_and_stops_at_once() -> None:
         asyncio.get_running_loop().call_soon(stop.set)
         await every(3600, job, "test", stop)
     assert len(ran) == 4
+
+
+async def test_our_own_notice_of_a_failure_is_labelled(shared_house: House) -> None:
+    agent = await shared_house.agent()
+    lease = await agent.lease()
+    policy, at = process.lease_policy(shared_house.settings), shared_house.clock.now()
+    async with kit_mail.parsing(shared_house):
+        for sender, subject in (("", "Undelivered"), ("a@inbox.leasebox.test", "Hello")):
+            one = InsideMail(sender, "mx.leasebox.test", "snd_1", mail(subject))
+            await shared_house.db.transact(lambda tx, one=one: inside.deliver(tx, one, [lease["address"]], policy, at))  # type: ignore[misc]
+
+        async def both() -> bool:
+            return len(await messages_of(agent)) == 2
+
+        await kit_mail.until(both)
+    shown = {each["subject"]: each["labels"] for each in await messages_of(agent)}
+    assert shown == {"Undelivered": ["received", "unread", "bounce"], "Hello": ["received", "unread"]}
 
 
 async def facts_of(house: House, lease: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasebox.mail.mime import ParsedMail, attachment, parse, salvage
+from leasebox.mail.mime import ParsedMail, attachment, attachments, parse, salvage
 from leasebox.mail.mime_bounds import ADDRESSES, HEADERS, HTML_BYTES, PARTS, SUBJECT_CHARS, TEXT_BYTES
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "mime"
@@ -438,6 +438,7 @@ def test_big_attachments_are_listed_and_fetched_whole() -> None:
     found = attachment(raw, "2")
     assert found is not None
     assert found.content == content
+    assert attachments(raw) == [(mail.attachments[0], content)]
 
 
 PIECES = [

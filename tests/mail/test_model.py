@@ -26,8 +26,8 @@ def test_a_recipient_goes_through_json_unchanged() -> None:
 
 def test_a_query_without_criteria_has_none_and_cannot_change() -> None:
     query = Query(tenant_id=TenantId.new(NOW), within=None, at=NOW, retention=timedelta(hours=72))
-    criteria = ("mailbox_id", "since", "until", "text", "label", "thread_id", "direction", "sender", "subject")
+    criteria = ("mailbox_id", "since", "until", "text", "thread_id", "direction", "sender", "subject")
     assert {getattr(query, name) for name in criteria} == {None}
-    assert query.has == "any"
+    assert (query.has, query.labels) == ("any", ())
     with pytest.raises(AttributeError):
         query.text = "x"  # type: ignore[misc]

@@ -176,7 +176,19 @@ async def test_labels_are_matched_whole(shared_house: House, post: Post) -> None
     (message_id,) = await post.deliver(code_mail(1), lease["address"])
     await agent.http.patch(f"/v2/messages/{message_id}", json={"add_labels": ["done"], "remove_labels": ["unread"]})
     for label, expected in (("done", {"shop"}), ("received", {"shop"}), ("unread", set()), ("don", set()), ("", set())):
-        assert await found(shared_house, agent, label=label) == expected
+        assert await found(shared_house, agent, labels=(label,)) == expected
+    assert await found(shared_house, agent, labels=("done", "received")) == {"shop"}
+    assert await found(shared_house, agent, labels=("done", "unread")) == set()
+
+
+async def test_people_are_found_in_either_direction(shared_house: House, post: Post) -> None:
+    agent = await shared_house.agent()
+    lease = await agent.lease()
+    raw = mail("Minutes", "As agreed.", To="Grace Hopper <grace@navy.example>", Cc="howard@aiken.example")
+    await post.deliver(raw, lease["address"])
+    for text in ("grace@navy.example", "hopper", "howard@aiken.example", "HOPPER minutes"):
+        assert await found(shared_house, agent, text=text) == {"shop"}, text
+    assert await found(shared_house, agent, text="turing") == set()
 
 
 async def test_a_lease_shows_its_mail_for_the_retention_only(shared_house: House, post: Post) -> None:

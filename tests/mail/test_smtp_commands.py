@@ -44,6 +44,11 @@ def test_parse_mail(argument: bytes, expected: MailCommand | Reply) -> None:
     assert parse_mail(argument) == expected
 
 
+def test_parameters_that_mean_nothing_here_may_be_named() -> None:
+    assert parse_mail(b"FROM:<a@b.example> AUTH=<> SIZE=1", {"AUTH"}) == MailCommand("a@b.example", 1, "ascii")
+    assert isinstance(parse_mail(b"FROM:<a@b.example> AUTH=<> X=1", {"AUTH"}), Reply)
+
+
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [

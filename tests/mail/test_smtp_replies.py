@@ -46,8 +46,8 @@ def test_verdicts_have_the_codes_of_the_contract(verdict: RcptVerdict | MailRefu
 
 
 def test_no_verdict_is_another_by_a_second_name() -> None:
-    assert len(RcptVerdict) == 8
-    assert len(MailRefusal) == 8
+    assert len(RcptVerdict) == 9
+    assert len(MailRefusal) == 9
 
 
 def test_positive_is_what_took_effect() -> None:

@@ -12,6 +12,7 @@ from leasebox.mail import smtp_replies as say
 from leasebox.mail.smtp_data import Bounds
 from leasebox.mail.smtp_questions import ContentReceived, Offer, RecipientAsked, SenderAsked, TlsAsked
 from leasebox.mail.smtp_session import Session
+from leasebox.values.addresses import Mailbox
 from tests.mail.smtp_house import OFFER, Dialogue, converse
 
 HI = b"EHLO client.example\r\n"
@@ -367,6 +368,15 @@ def test_a_question_stops_all_reading_until_it_is_settled() -> None:
         session.settle(say.RECIPIENT_OK)
     assert seen == [SenderAsked, RecipientAsked, RecipientAsked, ContentReceived]
     assert bytes(session.output).endswith(say.OK.wire)
+
+
+@pytest.mark.parametrize(("parameters", "size"), [(b"", 0), (b" SIZE=4711", 4711)])
+def test_recipients_are_asked_with_the_size_that_mail_declared(parameters: bytes, size: int) -> None:
+    session = Session(OFFER)
+    session.receive(b"EHLO c\r\nMAIL FROM:<a@b.example>" + parameters + b"\r\nRCPT TO:<ann@inbox.example>\r\n")
+    assert isinstance(session.advance(), SenderAsked)
+    session.settle(say.SENDER_OK)
+    assert session.advance() == RecipientAsked(Mailbox.parse("ann@inbox.example"), size)
 
 
 def test_shed_content_is_answered_at_its_true_end() -> None:

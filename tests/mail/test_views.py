@@ -45,6 +45,7 @@ WHOLE_FIELDS = ITEM_FIELDS | {
     "envelope_sender",
     "headers",
     "text",
+    "extracted_text",
     "html",
     "attachments",
     "extraction",
@@ -68,6 +69,7 @@ def row() -> dict[str, Any]:
         "has_attachments": bool(fresh.attachments),
         "labels": ["received", "unread"],
         "body_text": fresh.text,
+        "extracted_text": "new",
         "body_html": fresh.html,
         "envelope_sender": "bounce@cafe.example",
     }
@@ -104,6 +106,7 @@ def test_a_whole_message_has_the_rest() -> None:
     assert view["envelope_sender"] == "bounce@cafe.example"
     assert {"name": "Subject", "value": "Code"} in view["headers"]
     assert view["text"].strip() == "Your verification code is 482913."
+    assert view["extracted_text"] == "new"
     assert view["html"] is None
     (attachment,) = view["attachments"]
     assert attachment["attachment_id"].startswith(ATTACHMENT_PREFIX)
@@ -119,7 +122,11 @@ def test_a_whole_message_has_the_rest() -> None:
 def test_a_mail_without_anything_is_shown_too() -> None:
     reading = parse_worker.read(b"")
     fresh = service.fresh_message(reading.mail, reading.extraction, AUTH)
-    bare = row() | msgspec.to_builtins(fresh) | {"body_text": "", "body_html": None, "extraction": {}}
+    bare = (
+        row()
+        | msgspec.to_builtins(fresh)
+        | {"body_text": "", "extracted_text": "", "body_html": None, "extraction": {}}
+    )
     view = shown(whole(bare))
     assert (view["subject"], view["sender"], view["to"], view["attachments"]) == ("", "", [], [])
     assert view["extraction"] == {"codes": [], "links": []}

@@ -80,3 +80,19 @@ def test_hostile_words_stay_words() -> None:
 @pytest.mark.parametrize("description", [{}, {"paths": {"/x": {"get": {}}}}])
 def test_a_bare_description_is_a_page(description: dict[str, Any]) -> None:
     assert "<h1" in reference_page(description, "https://box.example")
+
+
+def test_events_are_shown_with_their_examples() -> None:
+    told = {"type": HOSTILE, "data": {}}
+    content = {"application/json": {"example": told}}
+    webhooks = {f"x.{HOSTILE}": {"post": {"description": "It happened.", "requestBody": {"content": content}}}}
+    description = {
+        "paths": {"/x": {"get": {"tags": ["Events"], "operationId": "x"}}},
+        "tags": [{"name": "Events", "description": "All that happens."}],
+        "webhooks": webhooks,
+    }
+    page = reference_page(description, "https://box.example")
+    assert "It happened." in page
+    assert "All that happens." in page
+    assert HOSTILE not in page
+    assert unescape(page).count(HOSTILE) == 2

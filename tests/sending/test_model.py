@@ -1,11 +1,12 @@
-"""The arithmetic of a rolling window."""
+"""The arithmetic of a rolling window; what an attempt's state follows from."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leasebox.sending.model import free_at, live
+from leasebox.leases.inbound import Inbound
+from leasebox.sending.model import REFUSALS, REPLIES, attempt_state, free_at, live
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -49,3 +50,34 @@ def test_what_counts(sent: Sequence[float], at: float, counting: int) -> None:
 def test_when_a_message_fits(sent: Sequence[float], recipients: int, at: float, free: float | None) -> None:
     expected = None if free is None else moments([free])[0]
     assert free_at(moments(sent), recipients, *moments([at])) == expected
+
+
+@pytest.mark.parametrize(
+    ("recipients", "hops", "state"),
+    [
+        ({"queued"}, {"waiting"}, "queued"),
+        ({"queued"}, {"claimed"}, "sending"),
+        ({"queued"}, {"handing_over", "waiting"}, "sending"),
+        ({"queued", "sent"}, {"waiting", "done"}, "sending"),
+        ({"queued", "failed"}, {"waiting", "done"}, "sending"),
+        ({"queued", "cancelled"}, {"waiting", "done"}, "queued"),
+        ({"queued", "deferred"}, {"waiting"}, "deferred"),
+        ({"deferred", "sent"}, {"waiting", "done"}, "deferred"),
+        ({"deferred"}, {"claimed"}, "sending"),
+        ({"sent"}, {"done"}, "sent"),
+        ({"delivered"}, set(), "sent"),
+        ({"sent", "failed", "cancelled"}, {"done"}, "sent"),
+        ({"failed", "cancelled"}, {"done"}, "failed"),
+        ({"bounced"}, {"done"}, "failed"),
+        ({"bounced", "delivered"}, {"done"}, "sent"),
+        ({"cancelled"}, {"done"}, "cancelled"),
+    ],
+)
+def test_an_attempt_is_what_its_recipients_are(recipients: set[str], hops: set[str], state: str) -> None:
+    assert attempt_state(recipients, hops) == state
+
+
+def test_every_refusal_of_a_mailbox_has_its_reply() -> None:
+    assert set(REPLIES) == set(Inbound) - {Inbound.TAKEN}
+    assert {code // 100 for verdict, (code, _) in REPLIES.items() if verdict in REFUSALS} == {5}
+    assert {code // 100 for verdict, (code, _) in REPLIES.items() if verdict not in REFUSALS} == {4}

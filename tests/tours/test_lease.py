@@ -155,6 +155,7 @@ def test_a_second_start_on_the_same_home_is_refused_in_one_line(box: Instance) -
         "LEASEBOX_HOME": str(box.home),
         "LEASEBOX_HTTP": "127.0.0.1:0",
         "LEASEBOX_SMTP": "127.0.0.1:0",
+        "LEASEBOX_SUBMISSION": "127.0.0.1:0",
     }
     argv = [sys.executable, "-P", "-m", "leasebox", "up"]
     second = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60, check=False)

@@ -38,6 +38,7 @@ def serving(role: str, database_url: str, redis_url: str, home: Path, **settings
         "LEASEBOX_HOME": str(home),
         "LEASEBOX_HTTP": "127.0.0.1:0",
         "LEASEBOX_SMTP": "127.0.0.1:0",
+        "LEASEBOX_SUBMISSION": "127.0.0.1:0",
         "LEASEBOX_SECRET": SECRET,
         "LEASEBOX_DNS": "off",
         "LEASEBOX_LOG_FORMAT": "json",

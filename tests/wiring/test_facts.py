@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from leasebox.config import Settings
-from leasebox.wiring.facts import facts_of, guide_facts_of, smtp_host
+from leasebox.wiring.facts import doors_of, facts_of, guide_facts_of, smtp_host
 from tests.kit import SECRET, settings_for
 
 
@@ -50,7 +50,9 @@ def test_no_secret_is_told(tmp_path: Path) -> None:
 def test_a_server_on_all_addresses_names_itself(tmp_path: Path, bound: str, told: str) -> None:
     made = settings(tmp_path, LEASEBOX_SMTP=bound)
     assert smtp_host(made) == told
-    assert facts_of(made).smtp == {"host": told, "port": 25, "security": "starttls"}
+    handing_in = settings(tmp_path, LEASEBOX_SUBMISSION=bound)
+    assert facts_of(handing_in).smtp == {"host": told, "port": 25, "security": "starttls"}
+    assert doors_of(handing_in).smtp == facts_of(handing_in).smtp
 
 
 def test_the_guide_names_the_same(tmp_path: Path) -> None:

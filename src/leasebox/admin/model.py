@@ -5,11 +5,12 @@
 | look   | overview, series, health, tenants, leases, prices, usage, policies, risk        | all four                |
 | books  | balances, ledger, trial balance, spend caps, invoices: reading                  | owner, operator, auditor |
 | audit  | the audit log: search, export, heads                                            | owner, auditor          |
-| steer  | tenant status and rate, freezing and releasing, spend caps, policies            | owner, operator         |
+| steer  | tenant status and rate, freezing and releasing, spend caps, policies, house mail | owner, operator        |
 | bill   | issuing invoices                                                                | owner, operator         |
 | money  | prices, grants, refunds, voiding, credit limits                                 | owner                   |
 
-No right opens a message, a code, a password or a token: there is no route for them here.
+No right opens a tenant's message, a code, a password or a token: there is no route for them here. House mail is what
+strangers wrote to the operator.
 """
 
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ from litestar.params import JSONBody
 
 from leasebox.billing import caps, ledger, price_list, service, usage
 from leasebox.billing.model import MOST_UNITS, CapSpan, IssuedProof, PriceVersion, SpendCap, Transfer, unit_of
-from leasebox.billing.prices import METERED_ROUTES
+from leasebox.billing.prices import metered_routes
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Database, Tx
 from leasebox.infra.web.idempotency import IdempotencyKey, Once
@@ -26,7 +26,7 @@ UsdcText = Annotated[
 
 
 class ProofRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The call to be paid for. quantity: how many recipients, for POST /v2/messages/send; 1 for all other routes."""
+    """The call to be paid for. quantity: how many recipients, for routes that send a message; 1 for all others."""
 
     method: Annotated[str, msgspec.Meta(min_length=1, max_length=16)]
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
@@ -249,7 +249,7 @@ def _price_view(price: PriceVersion, allowance: usage.Allowance) -> PriceView:
         price_version=price.version,
         since=price.since,
         allowance=AllowanceView(allowance.limit, allowance.used, allowance.span, allowance.resets_at),
-        routes=[RouteView(route.method, route.path) for route, meter in METERED_ROUTES.items() if meter == price.meter],
+        routes=[RouteView(route.method, route.path) for route in metered_routes(price.meter)],
     )
 
 

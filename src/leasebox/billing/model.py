@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from leasebox.billing.prices import METERED_ROUTES, Meter
+from leasebox.billing.prices import Meter, meter_of
 from leasebox.billing.proof import ProofId
 from leasebox.values.ids import EventId, Id, KeyId, TenantId
 from leasebox.values.money import Usdc
@@ -34,7 +34,10 @@ class Demand(msgspec.Struct, frozen=True):
     @property
     def meter(self) -> Meter:
         """What the route counts."""
-        return METERED_ROUTES[self.route]
+        meter = meter_of(self.route)
+        if meter is None:
+            raise ValueError("a route that costs nothing is not demanded")
+        return meter
 
 
 class Admission(msgspec.Struct, frozen=True):

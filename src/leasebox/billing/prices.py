@@ -122,7 +122,29 @@ METERED_ROUTES: Mapping[Route, Meter] = MappingProxyType(
         Route("POST", "/v2/webhooks"): Meter.WEBHOOK_CREATE,
     }
 )
-"""The payable routes (contract §6). A route that is not here costs nothing and cannot be quoted."""
+"""The payable routes (contract §6). A route that is neither here nor spelled like a template costs nothing and cannot
+be quoted."""
+
+METERED_TEMPLATES: Mapping[Route, Meter] = MappingProxyType(
+    {
+        Route("POST", f"/v2/messages/{{message_id}}/{manner}"): Meter.MESSAGE_SEND
+        for manner in ("reply", "reply-all", "forward")
+    }
+)
+"""Payable routes with an id in their path. A proof is for the path with the id in it, so it pays for one message's."""
+
+
+def meter_of(route: Route) -> Meter | None:
+    """What a route is metered by, if anything."""
+    if route in METERED_ROUTES:
+        return METERED_ROUTES[route]
+    matching = (meter for template, meter in METERED_TEMPLATES.items() if _spelled_like(route, template))
+    return next(matching, None)
+
+
+def metered_routes(meter: Meter | str) -> list[Route]:
+    """The routes of a meter as the API's description spells them."""
+    return [route for routes in (METERED_ROUTES, METERED_TEMPLATES) for route in routes if routes[route] == meter]
 
 
 def load(toml_text: str) -> PriceBook | tuple[PriceFault, ...]:
@@ -141,6 +163,15 @@ def load(toml_text: str) -> PriceBook | tuple[PriceFault, ...]:
         if price is not None:
             prices[price.meter] = price
     return tuple(faults) if faults else PriceBook(MappingProxyType(prices))
+
+
+def _spelled_like(route: Route, template: Route) -> bool:
+    parts, pattern = route.path.split("/"), template.path.split("/")
+    return (
+        route.method == template.method
+        and len(parts) == len(pattern)
+        and all(wanted.startswith("{") or part == wanted for part, wanted in zip(parts, pattern, strict=True))
+    )
 
 
 def _meter_price(name: str, table: Any, faults: list[PriceFault]) -> MeterPrice | None:

@@ -14,7 +14,7 @@ from leasebox.audit.service import record
 from leasebox.billing import store
 from leasebox.billing.errors import InvalidPaymentProof, NotPayable, PaymentRequired
 from leasebox.billing.model import Admission, Demand, IssuedProof, Reason, Released, proof_offer, unit_of
-from leasebox.billing.prices import METERED_ROUTES, NEW_TENANT_CREDIT_LIMIT, Meter
+from leasebox.billing.prices import NEW_TENANT_CREDIT_LIMIT, Meter, meter_of
 from leasebox.billing.proof import LIFETIME, Claims, ProofFault, ProofId, bound_to, sign, verify
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Tx
@@ -101,7 +101,7 @@ def payable(method: str, path: str, quantity: int) -> Route:
     route = normalize(method, path)
     if isinstance(route, RouteFault):
         raise NotPayable(f"Method and path are not spelled as a route is ({route.value}).", reason=route.value)
-    meter = METERED_ROUTES.get(route)
+    meter = meter_of(route)
     if meter is None:
         raise NotPayable(f"{route.method} {route.path} costs nothing.", reason="not_metered")
     if quantity > 1 and meter not in _COUNTED_UNITS:
@@ -117,7 +117,9 @@ async def issue_proof(
     The hold ends with the proof, after `LIFETIME`. Raises PaymentRequired (402): neither the balance nor what may be
     owed covers it, or a spend cap would be passed.
     """
-    meter, proof_id, expires_at = METERED_ROUTES[route], ProofId.new(at), at + LIFETIME
+    meter, proof_id, expires_at = meter_of(route), ProofId.new(at), at + LIFETIME
+    if meter is None:
+        raise NotPayable(f"{route.method} {route.path} costs nothing.", reason="not_metered")
     row = await store.hold(tx, caller, proof_id, route, meter, quantity, NEW_TENANT_CREDIT_LIMIT, at, expires_at)
     amount, version = Usdc(row["amount_micros"]), row["price_version"]
     if row["outcome"] != "held":

@@ -173,3 +173,11 @@ spend_caps = Table(
     CheckConstraint("limit_micros >= 0 AND used_micros >= 0", name="range"),
     Index(None, "tenant_id"),
 )
+
+# Who has been told that little is left; the row goes when there is enough again.
+low_balances = Table(
+    "low_balances",
+    metadata,
+    Column("tenant_id", UUID, ForeignKey("tenants.id"), primary_key=True),
+    Column("since", DateTime(timezone=True), nullable=False),
+)

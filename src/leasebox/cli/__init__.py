@@ -32,7 +32,13 @@ COMMANDS: dict[str, Command] = {
     "wait": Command("leasebox.cli.agent:wait", "Wait for the next mail, its code or its link"),
     "messages": Command("leasebox.cli.agent:messages", "List mails"),
     "show": Command("leasebox.cli.agent:show", "Read one mail"),
+    "send": Command("leasebox.cli.agent_mail:send", "Send a message from an address of yours"),
+    "reply": Command("leasebox.cli.agent_mail:reply", "Answer a message"),
+    "threads": Command("leasebox.cli.agent_mail:threads", "List and read conversations"),
+    "attempts": Command("leasebox.cli.agent_mail:attempts", "What became of what you sent"),
+    "listen": Command("leasebox.cli.agent_mail:listen", "Print events as they happen"),
     "release": Command("leasebox.cli.agent:release", "End a lease"),
+    "domains": Command("leasebox.cli.domains:domains", "Bring domains of your own"),
     "billing": Command("leasebox.cli.billing:billing", "Check what you are billed, offline"),
     "doctor": Command("leasebox.cli.doctor:doctor", "Check server, clock, session and mail port"),
 }

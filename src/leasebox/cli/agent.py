@@ -46,7 +46,7 @@ def leases(status: str, limit: int) -> None:
     with open_client() as box:
         found = list(islice(box.leases(status=None if status == "all" else status), limit))
     rows = [
-        (each.address, each.lease_status, _moment(each.expires_at), each.lease_id, each.mailbox_id, each.purpose)
+        (each.address, each.lease_status, moment_text(each.expires_at), each.lease_id, each.mailbox_id, each.purpose)
         for each in found
     ]
     headings = ("address", "status", "expires", "lease", "mailbox", "purpose")
@@ -102,7 +102,14 @@ def messages(mailbox: str | None, limit: int, q: str | None) -> None:
         within = None if mailbox is None else find_lease(box, mailbox).mailbox_id
         found = list(islice(box.messages(within, q=q, page_size=min(limit, 100)), limit))
     rows = [
-        (_moment(each.received_at), each.sender, each.subject, each.otp_code, each.verification_link, each.message_id)
+        (
+            moment_text(each.received_at),
+            each.sender,
+            each.subject,
+            each.otp_code,
+            each.verification_link,
+            each.message_id,
+        )
         for each in found
     ]
     headings = ("received", "from", "subject", "code", "link", "message")
@@ -150,7 +157,7 @@ def _lease_facts(made: Lease) -> object:
     return facts(
         [
             ("address", made.address),
-            ("expires", _moment(made.expires_at)),
+            ("expires", moment_text(made.expires_at)),
             ("lease", made.lease_id),
             ("mailbox", made.mailbox_id),
             ("login", made.webmail_login),
@@ -167,7 +174,7 @@ def _summary_rows(found: MessageSummary) -> list[tuple[str, str | None]]:
         ("link", found.verification_link),
         ("from", one_line(found.sender or "")),
         ("subject", one_line(found.subject or "")),
-        ("received", _moment(found.received_at)),
+        ("received", moment_text(found.received_at)),
         ("checks", checks if found.auth.spf or found.auth.dkim else None),
         ("message", found.message_id),
     ]
@@ -188,5 +195,6 @@ def _draw(console: Console, found: Message) -> None:
     console.print(Text(plain(found.text or "(none)")), soft_wrap=True)
 
 
-def _moment(moment: datetime) -> str:
+def moment_text(moment: datetime) -> str:
+    """A time as people read it, UTC."""
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"

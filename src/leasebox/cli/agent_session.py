@@ -14,8 +14,9 @@ import msgspec
 
 from leasebox.cli.agent_output import encode
 from leasebox.cli.agent_wallet import ask_password, load_key
-from leasebox.client import Client, ClientError, Session
+from leasebox.client import Client, ClientError, Purse, Session
 from leasebox.client.model import decode
+from leasebox.client.purse import ORDINARY
 from leasebox.values.clock import Clock, SystemClock
 from leasebox.values.secret import Secret
 
@@ -119,14 +120,15 @@ def wallet_file() -> Path:
     return shelf().folder / "wallet.key"
 
 
-def open_client(clock: Clock | None = None) -> Client:
+def open_client(clock: Clock | None = None, purse: Purse | None = None) -> Client:
     """A client with this machine's credential: LEASEBOX_TOKEN, else the saved session, renewed when it has ended.
 
-    Raises NotSignedIn, UnusableKey, and what signing in raises.
+    purse: what it may spend by itself, if not what clients ordinarily may. Raises NotSignedIn, UnusableKey, and what
+    signing in raises.
     """
     url, clock = server_url(), clock or SystemClock()
     if token := os.environ.get("LEASEBOX_TOKEN", "").strip():
-        return Client(url, token)
+        return Client(url, token, purse=purse or ORDINARY)
     saved = shelf().sessions().get(url)
     named = os.environ.get("LEASEBOX_KEY_FILE", "").strip()
     if not named and saved is None:
@@ -137,6 +139,7 @@ def open_client(clock: Clock | None = None) -> Client:
         url,
         saved.access_token.reveal() if saved and usable else None,
         on_expiry=lambda: _renew(client, url, key_file, clock),
+        purse=purse or ORDINARY,
     )
     if not usable:
         _renew(client, url, key_file, clock)

@@ -13,7 +13,7 @@ from leasebox.infra.embedded import Engines, EngineUrls
 from leasebox.infra.engine import EngineFault
 
 # The roles that listen so far, and the setting of each one's address.
-LISTENING = {"http": "LEASEBOX_HTTP", "smtp": "LEASEBOX_SMTP"}
+LISTENING = {"http": "LEASEBOX_HTTP", "smtp": "LEASEBOX_SMTP", "submission": "LEASEBOX_SUBMISSION"}
 
 
 def load(environ: Mapping[str, str]) -> Settings:

@@ -10,7 +10,9 @@ from urllib.parse import quote
 import httpx
 
 from leasebox.client import challenge
+from leasebox.client.domains import Domains
 from leasebox.client.errors import ApiError, NoAgent, Unreachable
+from leasebox.client.events import EventVerbs
 from leasebox.client.model import (
     Challenge,
     Lease,
@@ -22,7 +24,10 @@ from leasebox.client.model import (
     Runtime,
     Session,
 )
+from leasebox.client.purse import ORDINARY, Purse
+from leasebox.client.sending import SendingVerbs
 from leasebox.client.transport import Call, Patience, Transport, read
+from leasebox.client.verbs import Word, message_path, present
 from leasebox.values.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -35,10 +40,11 @@ _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _REST_S = 1.0
 
 
-class Client:
+class Client(SendingVerbs, EventVerbs):
     """Speaks to the leasebox at `base_url` with a session or API key (`token`), or signs in with a wallet.
 
     on_expiry: called when the server no longer takes the token; it signs in again (`sign_in` sets one by itself).
+    purse: pays for what is not free any more, out of the tenant's balance there; None never pays.
     Every verb raises ApiError (the server refused), Unreachable or UnexpectedAnswer. Not for several threads at once.
     """
 
@@ -50,11 +56,15 @@ class Client:
         on_expiry: Callable[[], object] | None = None,
         http: httpx.Client | None = None,
         patience: Patience | None = None,
+        purse: Purse | None = ORDINARY,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._transport = Transport(base_url, http=http, patience=patience, sleep=sleep)
+        super().__init__(Transport(base_url, http=http, patience=patience, sleep=sleep))
         self._transport.token = token
+        self.domains = Domains(self._transport)
         self._transport.remedies[401] = self._sign_in_again
+        if purse is not None:
+            self._transport.remedies[402] = purse.remedy(self._transport)
         self._on_expiry = on_expiry
         self._own_renewal: Callable[[], object] | None = None
         self._agent_id: str | None = None
@@ -169,6 +179,7 @@ class Client:
         until: datetime | None = None,
         label: str | None = None,
         thread_id: str | None = None,
+        direction: Literal["inbound", "outbound"] | None = None,
         page_size: int = 20,
     ) -> Iterator[MessageSummary]:
         """Mails, newest first, page after page as you go on. q: words to search for; page_size: 1 to 100."""
@@ -179,21 +190,22 @@ class Client:
             "until": None if until is None else rfc3339(until),
             "label": label,
             "thread_id": thread_id,
+            "direction": direction,
             "limit": page_size,
         }
         return self._pages("/v2/messages", query, Page[MessageSummary])
 
     def message(self, message_id: str) -> Message:
         """A whole mail. What its sender wrote is untrusted."""
-        return self._get(_message_path(message_id), Message)
+        return self._get(message_path(message_id), Message)
 
     def raw(self, message_id: str) -> bytes:
         """The mail as SMTP received it, byte for byte (message/rfc822)."""
-        return self._transport.send(Call(method="GET", path=_message_path(message_id, "/raw"))).content
+        return self._transport.send(Call(method="GET", path=message_path(message_id, "/raw"))).content
 
     def attachment(self, message_id: str, attachment_id: str) -> bytes:
         """An attached file, decoded; untrusted."""
-        path = _message_path(message_id, f"/attachments/{quote(attachment_id, safe='')}")
+        path = message_path(message_id, f"/attachments/{quote(attachment_id, safe='')}")
         return self._transport.send(Call(method="GET", path=path)).content
 
     def wait(
@@ -224,7 +236,7 @@ class Client:
         while True:
             left_s = deadline - time.monotonic()
             try:
-                found = self._poll(_present(query), max(1, min(WAIT_BOUND_S, ceil(left_s))))
+                found = self._poll(present(query), max(1, min(WAIT_BOUND_S, ceil(left_s))))
             except (Unreachable, ApiError) as fault:
                 # The next question has the same `since`, so what came in meanwhile is not missed.
                 left_s = deadline - time.monotonic()
@@ -238,7 +250,7 @@ class Client:
             if time.monotonic() >= deadline:
                 return None
 
-    def _poll(self, query: dict[str, str | int], bound_s: int) -> MessageSummary | None:
+    def _poll(self, query: Mapping[str, Word], bound_s: int) -> MessageSummary | None:
         call = Call(
             method="GET",
             path="/v2/messages/wait",
@@ -264,27 +276,8 @@ class Client:
         renew()
         return call
 
-    def _pages(self, path: str, query: Mapping[str, str | int | None], kind: type[Page[T]]) -> Iterator[T]:
-        asked = _present(query)
-        while True:
-            page = self._get(path, kind, asked)
-            yield from page.items
-            if page.next_cursor is None:
-                return
-            asked = {**asked, "cursor": page.next_cursor}
-
-    def _get(self, path: str, kind: type[T], query: Mapping[str, str | int] | None = None) -> T:
-        return self._transport.ask(Call(method="GET", path=path, query=query or {}), kind)
-
-    def _post(self, path: str, kind: type[T], body: Mapping[str, Any] | None = None) -> T:
-        return self._transport.ask(Call(method="POST", path=path, body=body), kind)
-
     def _open_post(self, path: str, kind: type[T], body: Mapping[str, Any]) -> T:
         return self._transport.ask(Call(method="POST", path=path, body=body, credential="none"), kind)
-
-
-def _present(query: Mapping[str, str | int | None]) -> dict[str, str | int]:
-    return {name: value for name, value in query.items() if value is not None}
 
 
 def _passes(fault: Unreachable | ApiError) -> bool:
@@ -300,7 +293,3 @@ def _rest(fault: Unreachable | ApiError) -> float:
 
 def _lease_path(lease_id: str, verb: str = "") -> str:
     return f"/v2/mailboxes/leases/{quote(lease_id, safe='')}{verb}"
-
-
-def _message_path(message_id: str, rest: str = "") -> str:
-    return f"/v2/messages/{quote(message_id, safe='')}{rest}"

@@ -57,6 +57,12 @@ class UnsafeChallenge(ClientError):
     error = "unsafe_challenge"
 
 
+class TooDear(ClientError):
+    """The server wants more for a call than this client may spend; nothing was paid."""
+
+    error = "too_dear"
+
+
 class NoAgent(ClientError):
     """The credential stands for no agent, so that a lease needs one named."""
 

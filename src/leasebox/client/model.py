@@ -179,16 +179,156 @@ class Extraction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Message(MessageSummary, frozen=True, kw_only=True):
-    """A whole mail. Everything that its sender wrote is untrusted."""
+    """A whole mail. Everything that its sender wrote is untrusted. extracted_text: without the mails that it quotes."""
 
     cc: tuple[Address, ...] = ()
     reply_to: tuple[Address, ...] = ()
     envelope_sender: str | None = None
     headers: tuple[Header, ...] = ()
     text: str | None = None
+    extracted_text: str | None = None
     html: str | None = None
     attachments: tuple[Attachment, ...] = ()
     extraction: Extraction = Extraction()
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """Evidence that a price was accepted; the amount is held until it is spent or expires."""
+
+    x_payment_proof: Secret
+    amount_usdc: str
+    expires_at: datetime
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A recipient that a message does not go to, and why."""
+
+    address: str
+    reason: str = ""
+    message: str = ""
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A message on its way. submission_status: `queued`, `deferred`, or `sent` where it has arrived already."""
+
+    send_attempt_id: str
+    submission_status: str
+    message_id: str
+    thread_id: str
+    accepted: tuple[str, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+class AttemptSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """An outbound message as lists show it. state: queued, sending, sent, deferred, failed or cancelled."""
+
+    send_attempt_id: str
+    state: str
+    mailbox_id: str
+    message_id: str
+    sender: str = ""
+    recipient_count: int = 0
+    size_bytes: int = 0
+    created_at: datetime
+    send_at: datetime
+    expires_at: datetime
+    sent_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class AttemptRecipient(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody that a message goes to. state: queued, sent, delivered, deferred, failed, bounced or cancelled.
+
+    reply_text: what the server that refused or took it said; untrusted.
+    """
+
+    address: str
+    kind: str = "to"
+    state: str
+    reply_code: int | None = None
+    reply_text: str | None = None
+    at: datetime
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """One reply of a server to one SMTP command; untrusted."""
+
+    command: str
+    code: int | None = None
+    text: str = ""
+
+
+class Try(msgspec.Struct, frozen=True, kw_only=True):
+    """One conversation with a server. outcome: `unknown` where nobody can tell whether the server took the message."""
+
+    number: int
+    began_at: datetime
+    ended_at: datetime | None = None
+    remote: str | None = None
+    outcome: str = ""
+    replies: tuple[Reply, ...] = ()
+
+
+class Hop(msgspec.Struct, frozen=True, kw_only=True):
+    """A recipient domain, with every try to hand the message over to it."""
+
+    destination: str
+    route: str = "smtp"
+    state: str
+    next_try_at: datetime | None = None
+    tries: tuple[Try, ...] = ()
+
+
+class Attempt(AttemptSummary, frozen=True, kw_only=True):
+    """An outbound message with all that became of it."""
+
+    recipients: tuple[AttemptRecipient, ...] = ()
+    hops: tuple[Hop, ...] = ()
+
+
+class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation as lists show it. Untrusted: subject, preview, participants."""
+
+    thread_id: str
+    mailbox_id: str
+    subject: str = ""
+    preview: str = ""
+    participants: tuple[Address, ...] = ()
+    message_count: int
+    sent_count: int = 0
+    unread_count: int = 0
+    labels: tuple[str, ...] = ()
+    has_attachments: bool = False
+    size_bytes: int = 0
+    started_at: datetime
+    last_message_at: datetime
+    last_message_id: str
+
+
+class ThreadMessage(MessageSummary, frozen=True, kw_only=True):
+    """A mail within its thread. extracted_text: what its writer added (untrusted), its beginning where `is_cut`."""
+
+    extracted_text: str = ""
+    is_cut: bool = False
+
+
+class Thread(ThreadSummary, frozen=True, kw_only=True):
+    """A conversation with its messages, the oldest first."""
+
+    messages: tuple[ThreadMessage, ...] = ()
+    next_cursor: str | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened. data: ids and numbers of the case; what a mail says is read with `message`."""
+
+    event_id: str
+    type: str
+    created_at: datetime
+    tenant_id: str = ""
+    mailbox_id: str | None = None
+    lease_id: str | None = None
+    data: dict[str, Any] = {}
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True):

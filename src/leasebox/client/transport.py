@@ -1,7 +1,8 @@
 """One call to the server: sent, sent again where that is safe and helps, and read."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 import httpx
@@ -15,6 +16,8 @@ _AGENT = "leasebox-client"
 _HTTP_FIX = "Check the URL and that the server runs; `leasebox doctor` tells more."
 _REPEATABLE = {"GET", "DELETE"}
 _BUSY = {429, 503}
+IDEMPOTENCY = "idempotency-key"
+"""With it the server does a call once, however often it is sent."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -37,7 +40,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     method: str
     path: str
-    query: Mapping[str, str | int] = {}
+    query: Mapping[str, str | int | tuple[str, ...]] = {}
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = {}
     credential: Literal["bearer", "none"] = "bearer"
@@ -94,22 +97,47 @@ class Transport:
                     continue
                 if refusal.status not in _BUSY or call.again == "never":
                     raise
-                self._pause(tried, refusal.retry_after_s, refusal)
+                self.pause(tried, refusal.retry_after_s, refusal)
             except Unreachable as fault:
                 if call.again == "never" or not _nothing_happened(call, fault):
                     raise
-                self._pause(tried, None, fault)
+                self.pause(tried, None, fault)
 
-    def _pause(self, tried: int, wish_s: float | None, fault: ClientError) -> None:
+    def pause(self, tried: int, wish_s: float | None, fault: ClientError) -> None:
+        """Wait before the next try. Raises `fault` when it is time to give up."""
         seconds = self._patience.pause(tried, wish_s)
         if seconds is None:
             raise fault
         self.sleep(seconds)
 
+    @contextmanager
+    def lines(self, call: Call) -> Iterator[Iterator[str]]:
+        """The lines of an endless answer, while it lasts. Raises ApiError, Unreachable."""
+        timeout = httpx.Timeout(call.answer_within_s, connect=10.0)
+        try:
+            with self._http.stream(
+                call.method,
+                self.base_url + call.path,
+                params=dict(call.query),
+                headers=self._headers(call),
+                timeout=timeout,
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    raise refusal_of(response)
+                yield response.iter_lines()
+        except (httpx.HTTPError, httpx.InvalidURL) as fault:
+            raise self._unreachable(fault) from fault
+
+    def _headers(self, call: Call) -> dict[str, str]:
+        bearer = self.token is not None and call.credential == "bearer"
+        return {**call.headers, **({"authorization": f"Bearer {self.token}"} if bearer else {})}
+
+    def _unreachable(self, fault: Exception) -> Unreachable:
+        return Unreachable(f"{self.base_url} does not answer: {str(fault) or type(fault).__name__}.", fix=_HTTP_FIX)
+
     def _once(self, call: Call) -> httpx.Response:
-        headers = dict(call.headers)
-        if self.token is not None and call.credential == "bearer":
-            headers["authorization"] = f"Bearer {self.token}"
+        headers = self._headers(call)
         content = None
         if call.body is not None:
             headers["content-type"] = "application/json"
@@ -124,8 +152,7 @@ class Transport:
                 timeout=httpx.Timeout(call.answer_within_s, connect=10.0),
             )
         except (httpx.HTTPError, httpx.InvalidURL) as fault:
-            reason = str(fault) or type(fault).__name__
-            raise Unreachable(f"{self.base_url} does not answer: {reason}.", fix=_HTTP_FIX) from fault
+            raise self._unreachable(fault) from fault
         if response.is_success:
             return response
         raise refusal_of(response)
@@ -148,22 +175,33 @@ def refusal_of(response: httpx.Response) -> ApiError:
         said = msgspec.json.decode(response.content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         said = None
-    fields: dict[str, Any] = said if isinstance(said, dict) else {}
+    told = refusal_in(said if isinstance(said, dict) else {}, response.status_code)
+    told.message = told.message or response.reason_phrase or "refused"
+    told.fix = told.fix or _fix_of(response)
+    told.request_id = told.request_id or response.headers.get("x-request-id", "")
+    told.retry_after_s = _seconds(response.headers.get("retry-after", ""))
+    return told
+
+
+def refusal_in(problem: dict[str, Any], status: int | None = None) -> ApiError:
+    """What a problem (RFC 9457) says. status None: the problem's own."""
     known = {"type", "title", "status", "detail", "instance", "error", "message", "fix", "request_id"}
+    own = problem.get("status")
+    code = status if status is not None else own if isinstance(own, int) else 500
     return ApiError(
-        response.status_code,
-        _text(fields, "error") or f"http_{response.status_code}",
-        _text(fields, "message") or _text(fields, "detail") or response.reason_phrase or "refused",
-        fix=_text(fields, "fix") or _fix_of(response),
-        request_id=_text(fields, "request_id") or response.headers.get("x-request-id", ""),
-        retry_after_s=_seconds(response.headers.get("retry-after", "")),
-        fields={name: value for name, value in fields.items() if name not in known},
+        code,
+        _text(problem, "error") or f"http_{code}",
+        _text(problem, "message") or _text(problem, "detail"),
+        fix=_text(problem, "fix"),
+        request_id=_text(problem, "request_id"),
+        fields={name: value for name, value in problem.items() if name not in known},
     )
 
 
 def _nothing_happened(call: Call, fault: Unreachable) -> bool:
     """Whether sending again can do no harm: the call changes nothing twice, or it never got through."""
-    return call.method in _REPEATABLE or isinstance(fault.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
+    repeatable = call.method in _REPEATABLE or IDEMPOTENCY in call.headers
+    return repeatable or isinstance(fault.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
 
 
 def _fix_of(response: httpx.Response) -> str:

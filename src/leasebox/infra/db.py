@@ -51,6 +51,14 @@ class StorageFull(Unavailable):
     fix = "Nothing was stored; the operator must free disk space. Try again after the seconds in Retry-After."
 
 
+class OutcomeUnknown(Unavailable):
+    """503: PostgreSQL went away in the middle of a COMMIT, so it may have happened."""
+
+    fix = (
+        "It may have been done: look, or send it again with the same Idempotency-Key after the seconds in Retry-After."
+    )
+
+
 class Wake(msgspec.Struct, frozen=True):
     """A hint for listeners that something was committed; losing one costs at most a poll's delay."""
 
@@ -122,7 +130,8 @@ class Database:
         """Run `body` in one READ COMMITTED transaction, commit, then publish its wake-ups.
 
         A deadlock or serialization failure runs `body` again (at most 5 times), so it must be restartable.
-        Raises Unavailable when PostgreSQL does not answer, StorageFull when its disk is full.
+        Raises Unavailable when PostgreSQL does not answer, OutcomeUnknown when it has heard COMMIT and does not answer
+        any more, StorageFull when its disk is full.
         """
         for attempt in range(1, _RETRIES + 1):
             try:
@@ -138,27 +147,28 @@ class Database:
         raise AssertionError("unreachable")
 
     async def _attempt(self, body: Callable[[Tx], Awaitable[T]]) -> tuple[Tx, T]:
+        done: list[tuple[Tx, T]] = []
+        committed = False
         try:
-            async with self._pool.acquire(timeout=_PATIENCE_S) as connection, connection.transaction():
-                tx = Tx(connection)
-                answer = await body(tx)
+            async with self._pool.acquire(timeout=_PATIENCE_S) as connection:
+                async with connection.transaction():
+                    tx = Tx(connection)
+                    done.append((tx, await body(tx)))
+                committed = True
         except asyncpg.DiskFullError as fault:
             raise StorageFull("The database's disk is full.", retry_after_s=30) from fault
-        except asyncpg.InterfaceError as fault:
-            raise _outage(fault) from fault
-        except _GONE as fault:
-            raise Unavailable("The database does not answer.", retry_after_s=2) from fault
-        return tx, answer
+        except (asyncpg.InterfaceError, *_GONE) as fault:
+            if not committed:  # else it was lost on its way back into the pool, and what was done stays done
+                raise _outage(fault, OutcomeUnknown if done else Unavailable) from fault
+        return done[0]
 
     async def read(self, body: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `body` without BEGIN: each statement sees what is committed when it starts. Raises Unavailable."""
         try:
             async with self._pool.acquire(timeout=_PATIENCE_S) as connection:
                 return await body(Tx(connection))
-        except asyncpg.InterfaceError as fault:
+        except (asyncpg.InterfaceError, *_GONE) as fault:
             raise _outage(fault) from fault
-        except _GONE as fault:
-            raise Unavailable("The database does not answer.", retry_after_s=2) from fault
 
     async def revision(self) -> str | None:
         """The migration that the database is at, None when it is empty. Raises Unavailable."""
@@ -185,6 +195,7 @@ async def connect(url: str, *, wakes: Wakes | None = None, at_most: int = 10, st
             min_size=1,
             max_size=at_most,
             init=_teach_json,
+            reset=_leave_as_it_is,
             command_timeout=30,
             timeout=5,
             statement_cache_size=statement_cache,
@@ -195,11 +206,11 @@ async def connect(url: str, *, wakes: Wakes | None = None, at_most: int = 10, st
     return Database(pool, wakes or Silence())
 
 
-def _outage(fault: asyncpg.InterfaceError) -> Exception:
+def _outage(fault: Exception, kind: type[Unavailable] = Unavailable) -> Exception:
     # asyncpg reports a connection lost under us and a mistake of ours (a wrong parameter) by the same class.
-    if _CLOSED.search(str(fault)):
-        return Unavailable("The database does not answer.", retry_after_s=2)
-    return fault
+    if isinstance(fault, asyncpg.InterfaceError) and not _CLOSED.search(str(fault)):
+        return fault
+    return kind("The database does not answer.", retry_after_s=2)
 
 
 def _encode_jsonb(value: Any) -> bytes:
@@ -208,6 +219,14 @@ def _encode_jsonb(value: Any) -> bytes:
 
 def _decode_jsonb(value: bytes) -> Any:
     return msgspec.json.decode(value[1:])
+
+
+async def _leave_as_it_is(connection: Any) -> None:
+    """On its way back into the pool a connection is rolled back, if it must be, and no more.
+
+    By default asyncpg also asks the server to forget session settings, locks and cursors, which costs a round trip each
+    time; we leave none of these behind (tests/infra/test_db.py).
+    """
 
 
 async def _teach_json(connection: Any) -> None:

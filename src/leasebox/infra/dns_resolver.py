@@ -9,6 +9,7 @@ from typing import Final
 import dns.exception
 import dns.rdatatype
 import dns.resolver
+from dns.nameserver import Do53Nameserver
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.TXT import TXT
@@ -17,27 +18,33 @@ from dns.rdtypes.IN.AAAA import AAAA
 
 from leasebox.infra.lookups import LookupFailed, Record
 
+Nameservers = tuple[str | tuple[str, int], ...]
 CACHE_NAMES: Final = 4096
 CACHE_S: Final = 300.0
 """Answers are kept for their TTL, at most this long."""
 CACHE_EMPTY_S: Final = 60.0
 SILENT_TIMEOUTS: Final = 2
-"""Timeouts in a row, with no answer between them, after which we believe that no resolver is there."""
+"""Timeouts in a row, with no answer between them, after which we believe that no resolver is there (`silent_after`)."""
 SILENT_S: Final = 60.0
 """How long we then answer LookupFailed without asking."""
 
 
 class DnsResolver:
-    """A `Resolver` over the machine's name servers, or over `nameservers` where given. Safe to use from threads."""
+    """A `Resolver` over the machine's name servers, or over `nameservers` where given (an address, or it and a port).
+
+    Safe to use from threads.
+    """
 
     def __init__(
         self,
         *,
-        nameservers: tuple[str, ...] = (),
+        nameservers: Nameservers = (),
         timeout_s: float = 1.0,
+        silent_after: int = SILENT_TIMEOUTS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout_s = timeout_s
+        self._silent_after = silent_after
         self._monotonic = monotonic
         self._lock = Lock()
         self._cache: OrderedDict[tuple[str, dns.rdatatype.RdataType], tuple[float, tuple[Record, ...]]] = OrderedDict()
@@ -94,20 +101,20 @@ class DnsResolver:
     def _note_timeout(self) -> None:
         with self._lock:
             self._timeouts += 1
-            if self._timeouts >= SILENT_TIMEOUTS:
+            if self._timeouts >= self._silent_after:
                 # One timeout more after the pause is enough to be silent again.
-                self._timeouts = SILENT_TIMEOUTS - 1
+                self._timeouts = self._silent_after - 1
                 self._silent_until = self._monotonic() + SILENT_S
 
 
-def _stub(nameservers: tuple[str, ...]) -> dns.resolver.Resolver | None:
+def _stub(nameservers: Nameservers) -> dns.resolver.Resolver | None:
     """dnspython's resolver, or None on a machine that names no servers."""
     try:
         stub = dns.resolver.Resolver(configure=not nameservers)
     except dns.resolver.NoResolverConfiguration:
         return None
     if nameservers:
-        stub.nameservers = list(nameservers)
+        stub.nameservers = [each if isinstance(each, str) else Do53Nameserver(*each) for each in nameservers]
     return stub
 
 

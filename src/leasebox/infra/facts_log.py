@@ -1,7 +1,8 @@
 """The durable log of public facts, written in the transaction that makes them true.
 
-`xid` is the writing transaction's id: a reader by cursor must stay below the snapshot's horizon
-(`pg_snapshot_xmin(pg_current_snapshot())`), because a smaller id may become visible after a larger one.
+`xid` is the writing transaction's id: what is sealed stays below the snapshot's horizon
+(`pg_snapshot_xmin(pg_current_snapshot())`), because a smaller id may become visible after a larger one. Readers go by
+the positions of `facts_order`, which need not wait for it.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from sqlalchemy.types import UserDefinedType
 
 from leasebox.infra.db import Tx, metadata
 from leasebox.values.ids import EventId, LeaseId, MailboxId, TenantId
+
+WAKE_NEW_FACTS = "new-facts"
 
 
 class Xid8(UserDefinedType[int]):
@@ -63,12 +66,12 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],
 
 
 async def append(tx: Tx, happened: Sequence[Fact]) -> None:
-    """Add facts to the log."""
+    """Add facts to the log, in this order; wakes whoever gives them their places (`facts_order.number`)."""
     if not happened:
         return
     await tx.run(
         _APPEND,
-        [EventId.new(fact.at) for fact in happened],
+        _ids(happened),
         [fact.tenant_id for fact in happened],
         [fact.mailbox_id for fact in happened],
         [fact.lease_id for fact in happened],
@@ -76,3 +79,11 @@ async def append(tx: Tx, happened: Sequence[Fact]) -> None:
         [fact.payload for fact in happened],
         [fact.at for fact in happened],
     )
+    tx.wake(WAKE_NEW_FACTS, "")
+
+
+def _ids(happened: Sequence[Fact]) -> list[EventId]:
+    """An id each; of facts of the same moment the later one gets the higher id, for these are told in that order."""
+    ids = sorted(EventId.new(fact.at) for fact in happened)
+    by_time = sorted(range(len(happened)), key=lambda index: happened[index].at)
+    return [each for _, each in sorted(zip(by_time, ids, strict=True))]

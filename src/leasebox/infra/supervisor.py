@@ -20,6 +20,8 @@ DRAINED, FAILED, REFUSED = 0, 1, 2
 _DRAIN_S = 20.0
 _READY_S = 60.0
 _BACKOFF_S = (0.1, 5.0)
+# One that had come up before it fell will come up again: waiting longer would only add to the outage.
+_SHORT_S = 1.0
 _STEADY_S = 30.0
 _TRIES = 5
 _TEND_S = 0.2
@@ -55,6 +57,7 @@ class Supervisor:
         self._living: dict[str, Process] = {}
         self._words: dict[str, str] = {}
         self._answered: set[str] = set()
+        self._came_up: set[str] = set()
         self._status = DRAINED
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -111,13 +114,15 @@ class Supervisor:
                     self._tell(f"role {role.name} does not start: it ended {_TRIES} times, last {_said(status)}")
                 self._end(REFUSED if status == REFUSED else FAILED)
                 return
-            pause = min(_BACKOFF_S[1], _BACKOFF_S[0] * 2 ** (falls - 1))
+            longest = min(_BACKOFF_S[1], _SHORT_S) if role.name in self._came_up else _BACKOFF_S[1]
+            pause = min(longest, _BACKOFF_S[0] * 2 ** (falls - 1))
             self._tell(f"role {role.name} ended {_said(status)}; starting it again in {pause:.1f} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause)
 
     async def _live(self, role: RoleSpec) -> int:
         """One life of a role, from start to end; its exit status."""
+        self._came_up.discard(role.name)
         heard, spoken = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -167,6 +172,7 @@ class Supervisor:
 
     def _note(self, role: RoleSpec, line: str) -> None:
         self._words |= dict(word.split("=", 1) for word in line.split() if "=" in word)
+        self._came_up.add(role.name)
         fresh = role.name not in self._answered
         self._answered.add(role.name)
         if fresh and len(self._answered) == len(self._roles) and not self._stop.is_set():

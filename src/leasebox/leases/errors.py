@@ -13,7 +13,7 @@ class NameRefused(Unprocessable):
 
 
 class UnknownDomain(Unprocessable):
-    fix = "Use a domain named in mailbox_domains of GET /v2/meta/runtime, or leave domain out."
+    fix = "Use one of mailbox_domains of GET /v2/meta/runtime, a verified one of GET /v2/domains, or leave domain out."
 
 
 class LeaseEnded(Gone):

@@ -15,6 +15,7 @@ from leasebox.infra.web.idempotency import IdempotencyKey, Once, was_replayed
 from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
 from leasebox.infra.web.routes import Given, known_id, needs, request_id
 from leasebox.leases import service
+from leasebox.leases.domains_model import spelled
 from leasebox.leases.model import MAX_TTL_HOURS, Doors, Granted, Lease, LeaseOrder, LeasePolicy, Status
 from leasebox.leases.store import Filter
 from leasebox.values.clock import Clock
@@ -115,7 +116,7 @@ class LeaseRoutes(Controller):
             data.purpose,
             data.ttl_hours,
             data.local_part,
-            (data.domain or self.policy.domains[0]).lower(),
+            self.policy.domains[0] if data.domain is None else spelled(data.domain),
             bounded(data.metadata),
         )
         demand = self.till.demand(request, ALLOCATE, x_payment_proof)

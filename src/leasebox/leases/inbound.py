@@ -34,6 +34,12 @@ class Route(msgspec.Struct, frozen=True):
     used_messages: int
 
 
+class Hosting(msgspec.Struct, frozen=True):
+    """A tenant's domain whose mail comes in here, and the latest lease of an address there, if it ever had one."""
+
+    route: Route | None
+
+
 class Slot(msgspec.Struct, frozen=True):
     """A lease that one mail was taken for. uid: IMAP's, within the mailbox."""
 
@@ -43,8 +49,8 @@ class Slot(msgspec.Struct, frozen=True):
     uid: int
 
 
-def judge(route: Route | None, policy: LeasePolicy, at: datetime) -> Inbound:
-    """Whether any mail is taken for this lease at a moment."""
+def judge(route: Route | None, policy: LeasePolicy, at: datetime, size: int = 0) -> Inbound:
+    """Whether a mail of so many bytes (0: of unknown size) is taken for this lease at a moment."""
     if route is None:
         return Inbound.UNKNOWN
     if route.state == "released" or route.expires_at <= at:
@@ -53,7 +59,7 @@ def judge(route: Route | None, policy: LeasePolicy, at: datetime) -> Inbound:
         return Inbound.FROZEN
     if route.state == "paused":
         return Inbound.PAUSED
-    if route.used_messages >= policy.quota_messages or route.used_bytes >= policy.quota_bytes:
+    if route.used_messages >= policy.quota_messages or route.used_bytes + max(size, 1) > policy.quota_bytes:
         return Inbound.OVER_QUOTA
     return Inbound.TAKEN
 

@@ -14,14 +14,18 @@ from leasebox.values.secret import Secret
 Status = Literal["active", "paused", "frozen", "released", "expired"]
 MAX_TTL_HOURS = 720
 ENDED = ("released", "expired")
+_WARNING = timedelta(minutes=5)
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
 # RFC 2142's role names, and names that a person would take for the operator's.
 RESERVED = frozenset(
-    "abuse admin administrator billing bounce bounces contact daemon dmarc ftp help hostmaster info "
+    "abuse admin administrator billing bounce bounces complaints contact daemon dmarc fbl ftp help hostmaster info "
     "leasebox mail mailer-daemon marketing news no-reply noc noreply null nobody operator owner postmaster root "
     "sales security spam ssl-admin ssladmin ssladministrator staff support sysadmin system tls-admin usenet "
     "uucp webmaster www".split()
 )
+# Names that we send under at every domain. All others are a tenant's at its own domain: there nobody takes it for the
+# operator, and `postmaster` is its duty (RFC 5321 §4.5.1).
+RESERVED_EVERYWHERE = frozenset("bounce bounces mailer-daemon".split())
 # 32 letters and digits that are hard to mistake for one another.
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
@@ -99,6 +103,16 @@ class Lease(msgspec.Struct, frozen=True):
             raise MailboxFrozen("The mailbox was frozen by an operator.")
 
 
+class SendCounters(msgspec.Struct, frozen=True):
+    """What a mailbox has sent, in recipients. daily_send_limit: in force now. sends_today: in this UTC day."""
+
+    daily_send_limit: int
+    sends_today: int
+    total_sent: int
+    bounce_count: int
+    complaint_count: int
+
+
 class Granted(msgspec.Struct, frozen=True):
     """A fresh lease and its password, which is shown this once."""
 
@@ -118,13 +132,18 @@ class Mailbox(msgspec.Struct, frozen=True):
     lease: Lease
 
 
-def name_of(text: str) -> str:
+def expiring_at(since: datetime, until: datetime) -> datetime:
+    """When a lease from `since` to `until` is about to end: after 9/10 of it, but at most 5 minutes before its end."""
+    return until - min((until - since) / 10, _WARNING)
+
+
+def name_of(text: str, reserved: frozenset[str] = RESERVED) -> str:
     """A chosen local part in its one spelling. Raises NameRefused (422)."""
     # Only ASCII is lowered: the Kelvin sign would become a k.
     name = text.lower() if text.isascii() else text
     if not _NAME.match(name):
         raise NameRefused("A name is 1 to 40 of a-z, 0-9 and hyphen, with no hyphen at either end.")
-    if name in RESERVED:
+    if name in reserved:
         raise NameRefused(f"The name {name} is reserved.", fix="Choose another name, or leave local_part out.")
     return name
 

@@ -6,6 +6,7 @@ from leasebox.audit.model import Act
 from leasebox.audit.service import record
 from leasebox.infra.db import Tx
 from leasebox.leases import oversight_store
+from leasebox.leases.life import tell_released
 from leasebox.leases.model import LeasePolicy
 from leasebox.values.errors import NotFound
 from leasebox.values.ids import LeaseId, TenantId
@@ -39,13 +40,16 @@ async def release(
     if tenant_id is None:
         raise NotFound("No such lease.")
     if await oversight_store.release(tx, [lease_id], at, policy.name_hold):
+        await tell_released(tx, [lease_id], at)
         await _note(tx, "lease.release", lease_id, tenant_id, note, actor, at, request_id)
 
 
 async def release_all(tx: Tx, tenant_id: TenantId, policy: LeasePolicy, at: datetime) -> int:
     """End all leases of a tenant that is being closed; how many. Whoever calls writes the audit row."""
     live = await oversight_store.live_leases(tx, tenant_id, at)
-    return await oversight_store.release(tx, live, at, policy.name_hold)
+    released = await oversight_store.release(tx, live, at, policy.name_hold)
+    await tell_released(tx, live, at)
+    return released
 
 
 async def _lock(tx: Tx, lease_id: LeaseId) -> oversight_store.Standing:

@@ -8,10 +8,13 @@ from leasebox.audit.service import record
 from leasebox.identity.model import Caller
 from leasebox.identity.service import require_agent
 from leasebox.infra.db import Tx
-from leasebox.leases import store
+from leasebox.leases import domains_store, store
 from leasebox.leases.errors import AddressTaken, MailboxFrozen, MailboxPaused, NoFreeAddress, UnknownDomain
-from leasebox.leases.inbound import Inbound, QuotaLedger, Route, Slot
+from leasebox.leases.inbound import Hosting, Inbound, QuotaLedger, Route, Slot
+from leasebox.leases.life import tell_released
 from leasebox.leases.model import (
+    RESERVED,
+    RESERVED_EVERYWHERE,
     Granted,
     Lease,
     LeaseOrder,
@@ -35,10 +38,11 @@ async def grant(
 ) -> Granted:
     """Lease an address to an agent of the caller's tenant.
 
-    Raises NotFound (agent), NameRefused, UnknownDomain, AddressTaken (409: leased, held for its last tenant, or a
-    generated address, which is never issued twice), Forbidden (a credential limited to other mailboxes).
+    Raises NotFound (agent), NameRefused, UnknownDomain (also for another tenant's), AddressTaken (409: leased, held for
+    its last tenant, or a generated address, which is never issued twice), Forbidden (a credential limited to other
+    mailboxes).
     """
-    if order.domain not in policy.domains:
+    if order.domain not in policy.domains and not await domains_store.hold(tx, caller.tenant_id, order.domain):
         raise UnknownDomain(f"No mailboxes are leased at {order.domain}.")
     await require_agent(tx, caller.tenant_id, order.agent_id)
     password = generate_password()
@@ -91,6 +95,7 @@ async def release(
         if lease.state != "released":
             lease.require_unfrozen()
         return lease
+    await tell_released(tx, [lease_id], at)
     await record(tx, caller.act(at, request_id, "lease.release", str(before.lease_id)))
     return _lease(row)
 
@@ -150,6 +155,7 @@ async def erase_mailbox(
     """End the mailbox's lease and erase its mail at once. Raises NotFound, also the second time, and MailboxFrozen."""
     mailbox = await get_mailbox(tx, caller, mailbox_id)
     await store.release(tx, caller.tenant_id, mailbox.lease.lease_id, at, policy)
+    await tell_released(tx, [mailbox.lease.lease_id], at)
     (await get(tx, caller, mailbox.lease.lease_id)).require_unfrozen()
     await store.erase_mailbox(tx, caller.tenant_id, mailbox_id, at)
     await store.mark_mailbox_purged(tx, caller.tenant_id, mailbox_id, at)
@@ -159,7 +165,20 @@ async def erase_mailbox(
 
 async def route(tx: Tx, address: str) -> Route | None:
     """The latest lease behind an address; None when it was never leased."""
-    return next((_route(row) for row in await store.route(tx, [address])), None)
+    return (await routes(tx, [address])).get(address)
+
+
+async def routes(tx: Tx, addresses: Sequence[str]) -> dict[str, Route]:
+    """The same for several; an address that was never leased is not among them."""
+    return {row["address"]: _route(row) for row in await store.route(tx, addresses)}
+
+
+async def route_at(tx: Tx, domain: str, address: str) -> Hosting | None:
+    """The latest lease behind an address at a tenant's verified domain; None when the domain is nobody's."""
+    row = await domains_store.route(tx, domain, address)
+    if row is None:
+        return None
+    return Hosting(None if row["id"] is None else _route(row))
 
 
 def reading_refusal(
@@ -223,7 +242,8 @@ async def _claim(
 ) -> Any:
     until = at + timedelta(hours=order.ttl_hours)
     if order.local_part is not None:
-        address = f"{name_of(order.local_part)}@{order.domain}"
+        reserved = RESERVED if order.domain in policy.domains else RESERVED_EVERYWHERE
+        address = f"{name_of(order.local_part, reserved)}@{order.domain}"
         row = await store.grant(tx, tenant_id, order, address, "chosen", password_hash, policy, at, until)
         if row is None:
             raise AddressTaken(f"{address} is taken.")

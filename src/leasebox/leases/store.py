@@ -8,7 +8,7 @@ from asyncpg import Record
 from sqlalchemy import and_, not_, or_, select
 
 from leasebox.infra.db import Tx
-from leasebox.leases.model import LeaseOrder, LeasePolicy
+from leasebox.leases.model import LeaseOrder, LeasePolicy, expiring_at
 from leasebox.leases.tables import leases, mailboxes
 from leasebox.values.ids import Id, LeaseId, MailboxId, TenantId
 
@@ -36,8 +36,8 @@ WITH claim AS (
     RETURNING id, address
 ), l AS (
     INSERT INTO leases (id, tenant_id, mailbox_id, agent_id, purpose, metadata, state, started_at, expires_at,
-                        password_hash, password_set_at, used_bytes, used_messages)
-    SELECT $4, $2, id, $11, $12, $13, 'active', $8, $6, $14, $8, 0, 0 FROM m
+                        password_hash, password_set_at, used_bytes, used_messages, tell_at)
+    SELECT $4, $2, id, $11, $12, $13, 'active', $8, $6, $14, $8, 0, 0, $15 FROM m
     RETURNING *
 )
 SELECT {_LEASE} FROM l JOIN m ON m.id = l.mailbox_id
@@ -51,8 +51,11 @@ _RENEW = f"""
 WITH held AS (
     SELECT lease_id FROM addresses WHERE tenant_id = $1 AND lease_id = $2 FOR UPDATE
 ), l AS (
-    UPDATE leases SET expires_at = greatest(expires_at, $3) FROM held
+    UPDATE leases SET expires_at = greatest(expires_at, $3),
+        tell_at = CASE WHEN expires_at < $3 THEN $6 ELSE tell_at END
+    FROM held
     WHERE tenant_id = $1 AND id = held.lease_id AND state <> 'released' AND frozen_at IS NULL AND expires_at > $4
+      AND tell_at IS NOT NULL
     RETURNING leases.*
 ), a AS (
     UPDATE addresses SET leased_until = l.expires_at, held_until = l.expires_at + $5::interval
@@ -118,6 +121,7 @@ async def grant(
         order.purpose,
         order.metadata,
         password_hash,
+        expiring_at(at, expires_at),
     )
 
 
@@ -128,7 +132,7 @@ async def find(tx: Tx, tenant_id: TenantId, lease_id: LeaseId) -> Record | None:
 async def renew(
     tx: Tx, tenant_id: TenantId, lease_id: LeaseId, until: datetime, at: datetime, policy: LeasePolicy
 ) -> Record | None:
-    return await tx.one(_RENEW, tenant_id, lease_id, until, at, policy.name_hold)
+    return await tx.one(_RENEW, tenant_id, lease_id, until, at, policy.name_hold, expiring_at(at, until))
 
 
 async def release(tx: Tx, tenant_id: TenantId, lease_id: LeaseId, at: datetime, policy: LeasePolicy) -> Record | None:

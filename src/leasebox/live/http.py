@@ -110,6 +110,8 @@ class WaitRoutes(Controller):
             retention=self.policy.retention,
             mailbox_id=mailbox_id,
             since=received,
+            # Whoever waits for an answer must not be given the question back.
+            direction="inbound",
             has=has,
             sender=searchable(sender),
             subject=searchable(subject),

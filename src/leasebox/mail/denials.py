@@ -78,6 +78,12 @@ def is_under(domain: str, denied: Collection[str]) -> bool:
     return False
 
 
+async def among(tx: Tx, direction: Direction, names: Collection[str]) -> set[str]:
+    """Those of some canonical domains that are denied, or lie below one that is."""
+    denied = frozenset(await denials_store.domains(tx, direction))
+    return {name for name in names if is_under(name, denied)} if denied else set()
+
+
 async def listed(tx: Tx, direction: Direction) -> list[Denial]:
     """What is denied in one direction, by name."""
     return [

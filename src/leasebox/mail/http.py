@@ -24,19 +24,21 @@ from leasebox.values.paths import Route
 
 LIST = Route("GET", "/v2/messages")
 SearchText = Annotated[str | None, QueryParameter(min_length=1, max_length=200)]
+LABEL_CHARS = 50
+LabelFilter = Annotated[list[str] | None, QueryParameter(max_items=10)]
 LabelText = Annotated[str, msgspec.Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9][a-z0-9_.:-]*$")]
 LabelList = Annotated[list[LabelText], msgspec.Meta(max_length=20)]
 
 
 class LabelPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """Labels: 1 to 50 of a-z 0-9 _ . : -. Every message begins with `received` and `unread`."""
+    """Labels: 1 to 50 of a-z 0-9 _ . : -. A message begins with `received` and `unread`, or with `sent`."""
 
     add_labels: LabelList = []
     remove_labels: LabelList = []
 
 
 class MessageRoutes(Controller):
-    """Reading what came in."""
+    """Reading what came in and what went out."""
 
     path = "/v2/messages"
     tags = ["Reading"]
@@ -55,14 +57,17 @@ class MessageRoutes(Controller):
         since: MomentText = None,
         until: MomentText = None,
         q: SearchText = None,
-        label: SearchText = None,
+        label: LabelFilter = None,
         thread_id: FromQuery[str | None] = None,
         direction: FromQuery[Literal["inbound", "outbound"] | None] = None,
         limit: Limit = 20,
         cursor: CursorText = None,
         x_payment_proof: PaymentProof = None,
     ) -> Page[MessageItem]:
-        """Messages, newest first. q searches subject, sender and text; since is inclusive, until exclusive."""
+        """Messages of both directions, newest first. since is inclusive, until exclusive.
+
+        q searches subject, people and text; `label`, also several times: messages that have all of them.
+        """
         query = Query(
             tenant_id=caller.tenant_id,
             within=caller.mailbox_ids,
@@ -72,7 +77,7 @@ class MessageRoutes(Controller):
             since=moment(since, "since"),
             until=moment(until, "until"),
             text=searchable(q),
-            label=searchable(label),
+            labels=labels_of(label),
             thread_id=None if thread_id is None else known_id(ThreadId, thread_id),
             direction=direction,
         )
@@ -149,6 +154,16 @@ def searchable(text: str | None) -> str | None:
     if text is not None and "\x00" in text:
         raise BadRequest("A search text cannot hold a NUL character.")
     return text
+
+
+def labels_of(given: list[str] | None) -> tuple[str, ...]:
+    """The labels of a filter. Raises BadRequest for a text that no label can be."""
+    wanted = tuple(dict.fromkeys(given or ()))
+    if any(not 0 < len(each) <= LABEL_CHARS for each in wanted):
+        raise BadRequest(f"A label is 1 to {LABEL_CHARS} characters long.")
+    for each in wanted:
+        searchable(each)
+    return wanted
 
 
 def download(content: bytes, media_type: str, filename: str) -> Response[bytes]:

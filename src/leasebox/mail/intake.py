@@ -6,6 +6,7 @@ Mails are committed in groups: whatever queued while the last commit ran goes in
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from leasebox.infra import log, metrics
@@ -13,8 +14,9 @@ from leasebox.infra.db import Database, StorageFull, Tx
 from leasebox.leases import service as leases
 from leasebox.leases.inbound import Inbound, Slot, judge
 from leasebox.leases.model import LeasePolicy
-from leasebox.mail import store
-from leasebox.mail.model import WAKE_PARSER, Recipient
+from leasebox.mail import house, store
+from leasebox.mail.house import HouseAddresses
+from leasebox.mail.model import WAKE_PARSER, Errand, HouseMail, Recipient
 from leasebox.mail.smtp_intake import AcceptVerdict, IncomingMail, Stored
 from leasebox.mail.smtp_replies import MailRefusal, RcptVerdict
 from leasebox.values.addresses import Mailbox
@@ -39,28 +41,44 @@ _DATA = {
     Inbound.PAUSED: MailRefusal.PAUSED,
     Inbound.OVER_QUOTA: MailRefusal.OVER_QUOTA,
 }
+_Sorted = tuple[IncomingMail, tuple[str, ...], list[HouseMail]]
 _Waiting = tuple[IncomingMail, "asyncio.Future[AcceptVerdict]"]
 
 
 class GroupIntake:
     """The SMTP server's `Intake`, over PostgreSQL."""
 
-    def __init__(self, db: Database, policy: LeasePolicy, clock: Clock) -> None:
+    def __init__(self, db: Database, policy: LeasePolicy, clock: Clock, own: HouseAddresses | None = None) -> None:
         self._db = db
         self._policy = policy
         self._clock = clock
+        self._house = own
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
 
-    async def rcpt(self, address: Mailbox) -> RcptVerdict:
-        """Whether mail for this address is taken now."""
+    async def rcpt(self, address: Mailbox, size: int) -> RcptVerdict:
+        """Whether a mail for this address is taken now. size: octets, as its client says; 0 if it does not."""
+        errand = None if self._house is None else self._house.errand(address)
+        if errand is not None:
+            fits = errand.purpose == "return_path" or size <= house.MAIL_OCTETS
+            return RcptVerdict.ACCEPT if fits else RcptVerdict.TOO_BIG
         if address.domain not in self._policy.domains:
-            return RcptVerdict.FOREIGN
+            return await self._rcpt_elsewhere(address, size)
         try:
             route = await self._db.read(lambda tx: leases.route(tx, address.address))
         except Unavailable:
             return RcptVerdict.UNAVAILABLE
-        return _RCPT[judge(route, self._policy, self._clock.now())]
+        return _RCPT[judge(route, self._policy, self._clock.now(), size)]
+
+    async def _rcpt_elsewhere(self, address: Mailbox, size: int) -> RcptVerdict:
+        """The same at a domain that the settings do not name: a tenant's verified one, or somebody else's."""
+        try:
+            hosting = await self._db.read(lambda tx: leases.route_at(tx, address.domain, address.address))
+        except Unavailable:
+            return RcptVerdict.UNAVAILABLE
+        if hosting is None:
+            return RcptVerdict.FOREIGN
+        return _RCPT[judge(hosting.route, self._policy, self._clock.now(), size)]
 
     async def accept(self, mail: IncomingMail) -> AcceptVerdict:
         """Store a mail in the next group; the verdict comes after its commit."""
@@ -114,22 +132,57 @@ class GroupIntake:
 
     async def _store(self, tx: Tx, mails: Sequence[IncomingMail]) -> list[AcceptVerdict]:
         now = self._clock.now()
-        wanted = [mail.envelope.deliver_to for mail in mails]
-        sizes = [len(mail.trace) + len(mail.content) for mail in mails]
-        taken = await leases.take_mail(tx, wanted, sizes, self._policy, now)
+        sorted_mails = [self._sort_out(mail, now) for mail in mails]
+        taken = await self._take(tx, sorted_mails, now)
         batch: list[tuple[IncomingMail, MessageId, tuple[Recipient, ...]]] = []
+        ours: list[HouseMail] = []
         verdicts: list[AcceptVerdict] = []
-        for mail, slots in zip(mails, taken, strict=True):
+        for (mail, wanted, errands), slots in zip(sorted_mails, taken, strict=True):
             if isinstance(slots, Inbound):
                 verdicts.append(_refusal(slots, mail))
-                continue
-            recipients = tuple(_recipient(slot, now) for slot in slots)
-            batch.append((mail, MessageId.new(now), recipients))
-            verdicts.append(Stored(tuple(str(recipient.message_id) for recipient in recipients)))
+            elif _is_too_big(mail, errands):
+                verdicts.append(MailRefusal.TOO_BIG)
+            else:
+                recipients = tuple(_recipient(slot, now) for slot in slots)
+                batch += [(mail, MessageId.new(now), recipients)] if wanted else []
+                ours += errands
+                ids = [*(each.message_id for each in recipients), *(each.mail_id for each in errands)]
+                verdicts.append(Stored(tuple(map(str, ids))))
         if batch:
             await store.insert_mails(tx, batch)
             tx.wake(WAKE_PARSER, "")
+        if ours:
+            await house.keep(tx, ours)
         return verdicts
+
+    def _sort_out(self, mail: IncomingMail, at: datetime) -> _Sorted:
+        """A mail, the addresses of leases that it is for, and what of it is for the house."""
+        if self._house is None:
+            return mail, mail.envelope.deliver_to, []
+        errands: list[Errand] = []
+        wanted: dict[str, None] = {}
+        for each in map(Mailbox.parse, mail.envelope.recipients):
+            errand = self._house.errand(each)
+            if errand is None:
+                wanted[each.address] = None
+            else:
+                errands.append(errand)
+        return mail, tuple(wanted), house.sorted_out(mail, errands, at)
+
+    async def _take(self, tx: Tx, sorted_mails: Sequence[_Sorted], at: datetime) -> list[tuple[Slot, ...] | Inbound]:
+        """What the leases say; a mail for none of them has nothing to be refused for."""
+        asked = [(wanted, len(mail.trace) + len(mail.content)) for mail, wanted, _ in sorted_mails if wanted]
+        if not asked:
+            return [()] * len(sorted_mails)
+        taken = iter(
+            await leases.take_mail(tx, [each[0] for each in asked], [each[1] for each in asked], self._policy, at)
+        )
+        return [next(taken) if wanted else () for _, wanted, _ in sorted_mails]
+
+
+def _is_too_big(mail: IncomingMail, errands: Sequence[HouseMail]) -> bool:
+    """Role addresses take no large mails; what came back may hold the whole mail that we sent."""
+    return len(mail.content) > house.MAIL_OCTETS and any(each.purpose != "return_path" for each in errands)
 
 
 def _recipient(slot: Slot, at: Any) -> Recipient:

@@ -13,8 +13,8 @@ from leasebox.infra import log, metrics
 from leasebox.infra.db import Database
 from leasebox.leases import service as leases
 from leasebox.leases.model import LeasePolicy
-from leasebox.mail import service, store
-from leasebox.mail.model import MAX_TRIES, PendingMail
+from leasebox.mail import house, service, store
+from leasebox.mail.model import BOUNCE, INSIDE, MAX_TRIES, FreshMessage, PendingMail
 from leasebox.mail.parse_pool import INLINE_COLD_BYTES
 from leasebox.mail.parse_worker import Reading, unreadable
 from leasebox.mail.sender_auth import UNANSWERED, SenderAuth
@@ -45,6 +45,12 @@ class SenderJudge(Protocol):
     ) -> SenderAuth: ...
 
 
+class HouseDesk(Protocol):
+    """Takes care of mail for the house once it has been read; done when that is committed. Raises Unavailable."""
+
+    async def take(self, mail: PendingMail, fresh: FreshMessage) -> None: ...
+
+
 class _Lane:
     """Mails of some sizes (bytes, both ends included), and how many more of them may be under way now."""
 
@@ -61,8 +67,11 @@ class Parser:
     kind has places of its own, so that no flood of mailbombs holds up the mail with the code in it.
     """
 
-    def __init__(self, db: Database, reader: Reader, judge: SenderJudge, clock: Clock) -> None:
+    def __init__(
+        self, db: Database, reader: Reader, judge: SenderJudge, clock: Clock, desk: HouseDesk | None = None
+    ) -> None:
         self._db = db
+        self._desk = desk or _Shelf(db)
         self._reader = reader
         self._judge = judge
         self._clock = clock
@@ -132,15 +141,22 @@ class Parser:
         reading = await self._read(mail)
         await asyncio.wait([checking], timeout=_AUTH_PATIENCE_S)
         auth = checking.result() if checking.done() else service.CHECKING
-        fresh = service.fresh_message(reading.mail, reading.extraction, auth)
+        fresh = service.fresh_message(reading.mail, reading.extraction, auth, reading.extracted)
+        if mail.protocol == INSIDE and not mail.mail_from:
+            # Our own notice to an author whose mail could not be handed over.
+            fresh = msgspec.structs.replace(fresh, labels=(BOUNCE,))
         now = self._clock.now()
-        if not await self._db.transact(lambda tx: service.publish(tx, mail, fresh, now)):
+        if mail.purpose != "lease":
+            await self._desk.take(mail, fresh)
+        elif not await self._db.transact(lambda tx: service.publish(tx, mail, fresh, now)):
             return False
         metrics.PARSED_MAILS.labels(fresh.parsed_status).inc()
         metrics.PARSE_SECONDS.observe(time.perf_counter() - started)
         return auth is service.CHECKING
 
     async def _check(self, mail: PendingMail) -> dict[str, str]:
+        if mail.protocol == INSIDE:
+            return service.KNOWN
         try:
             found = await self._judge.check(
                 mail.raw, mail.client_address, mail.helo, mail.mail_from, at=mail.received_at
@@ -163,6 +179,16 @@ class Parser:
             # Whatever it is that kills us each time, the mail is kept: its header and its raw form can be read.
             return unreadable(mail.raw, "parser_died")
         return await self._reader.read(mail.raw)
+
+
+class _Shelf:
+    """The desk of a process that knows nothing of sending: mail for the house can be read, and nothing follows."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def take(self, mail: PendingMail, fresh: FreshMessage) -> None:
+        await self._db.transact(lambda tx: house.file(tx, mail, fresh))
 
 
 def _leave(lane: _Lane, woken: asyncio.Event) -> None:

@@ -132,6 +132,15 @@ def attachment(raw: bytes, path: str) -> AttachmentBytes | None:
     return None
 
 
+def attachments(raw: bytes) -> list[tuple[Attachment, bytes]]:
+    """All attachments that `parse(raw)` lists, each with its decoded content, in one pass. As bounded as `parse`."""
+    defects = Defects()
+    layout = Layout(read_tree(raw, defects), defects)
+    return [
+        (_attachment(raw, part, layout.charset, defects), _content(raw, part, defects)) for part in layout.attachments
+    ]
+
+
 def _message(
     fields: Fields, hint: str, defects: Defects, outcome: Literal["parsed", "failed"], body: _Body
 ) -> ParsedMail:

@@ -4,6 +4,15 @@ import re
 import unicodedata
 from typing import Final
 
+from leasebox.mail.reply_words import (
+    FORWARD_PREFIX,
+    FORWARDED_MESSAGE,
+    ORIGINAL_MESSAGE,
+    REPLY_PREFIX,
+    WROTE,
+    WROTE_UNSPACED,
+)
+
 TEXT_CAP: Final = 256_000
 """Characters of one text that are read; the rest is cut."""
 SUBJECT_CAP: Final = 1_000
@@ -29,7 +38,7 @@ def blot(text: str) -> str:
 
 def without_quotes(text: str, subject: str) -> str:
     """The text of a reply without what it quotes. A forwarded mail is no quote: it is what the mail is about."""
-    if is_forward(text) or _FORWARD_SUBJECT.match(subject):
+    if is_forward(text) or forwards(subject):
         return _QUOTE_MARK.sub("", text)
     if "\n>" in text or text.startswith(">") or "\n >" in text:
         text = _QUOTED_LINE.sub("", text)
@@ -49,6 +58,11 @@ def without_quotes(text: str, subject: str) -> str:
 def is_forward(text: str) -> bool:
     """Whether a text holds the line that stands above a forwarded mail."""
     return ("--" in text or "egin forw" in text) and bool(_FORWARDED.search(text))
+
+
+def forwards(subject: str) -> bool:
+    """Whether a subject says that the mail hands on another."""
+    return bool(_FORWARD_SUBJECT.match(subject))
 
 
 def is_reply(subject: str) -> bool:
@@ -81,25 +95,11 @@ _NO_CODE: Final = re.compile(
 )
 _QUOTE_MARK: Final = re.compile(r"^[ \t]?(?:>[ \t]?)+", re.M)
 _QUOTED_LINE: Final = re.compile(r"^[ \t]?>.*$", re.M)
-_FORWARDED: Final = re.compile(
-    r"(?<!-)-{2,}+\s?(?:forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado"
-    r"|mensagem encaminhada"
-    r"|messaggio inoltrato|doorgestuurd bericht|пересылаемое сообщение|пересланное сообщение|转发|轉寄|転送)"
-    r"|begin forwarded message",
-    re.I,
-)
-_FORWARD_SUBJECT: Final = re.compile(r"\s*(?:fwd?|wg|tr|rv|enc|i|doorst|vs|转发|轉寄)\s?[:：]", re.I)
-_REPLY_SUBJECT: Final = re.compile(r"\s*(?:re|aw|antw|sv|odp|ynt|回复|回覆|返信|답장|отв)\s?(?:\[\d+\])?[:：]", re.I)
-_WROTE: Final = (
-    "wrote|schrieb|a écrit|escribió|escreveu|ha scritto|schreef|napisał\\(?a?\\)?|yazdı|skrev|kirjoitti|írta|napsal"
-    "|написал\\(?а?\\)?|пише|пишет|写道|寫道|のメール|님이 작성|đã viết|menulis|كتب|έγραψε|a scris"
-)
-_ATTRIBUTION: Final = re.compile(rf"(?:{_WROTE})[^\n]{{0,60}}[:：][ \t]*$", re.M)
-_ORIGINAL: Final = re.compile(
-    r"^[ \t]*+-{2,}+\s?(?:original message|ursprüngliche nachricht|message d'origine|mensaje original|mensagem original"
-    r"|messaggio originale|oorspronkelijk bericht|исходное сообщение|原始邮件|原始郵件|원본 메시지)",
-    re.I | re.M,
-)
+_FORWARDED: Final = re.compile(rf"(?<!-)-{{2,}}+\s?(?:{FORWARDED_MESSAGE})|begin forwarded message", re.I)
+_FORWARD_SUBJECT: Final = re.compile(rf"\s*(?:{FORWARD_PREFIX})\s?[:：]", re.I)
+_REPLY_SUBJECT: Final = re.compile(rf"\s*(?:{REPLY_PREFIX})\s?(?:[\[(*]\d{{1,4}}[\])*]?)?\s?[:：]", re.I)
+_ATTRIBUTION: Final = re.compile(rf"(?:{WROTE}|{WROTE_UNSPACED})[^\n]{{0,60}}[:：][ \t]*$", re.M)
+_ORIGINAL: Final = re.compile(rf"^[ \t]*+-{{2,}}+\s?(?:{ORIGINAL_MESSAGE})", re.I | re.M)
 _FROM_WORDS: Final = "From: Von: De: Da: Van: Od: Kimden: От: Від: 发件人 寄件者 差出人 보낸".split()
 _FROM_LINE: Final = re.compile(
     r"^\*?(?:From|Von|De|Da|Van|Od|Kimden|От|Від|发件人|寄件者|差出人|보낸 사람)\*?\s?[:：]"

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, NamedTuple
 import msgspec
 
 from leasebox.mail import mime
+from leasebox.mail.extracted import new_part
 from leasebox.mail.mime import ParsedMail
 from leasebox.mail.otp import Content, Extraction, extract
 
@@ -22,10 +23,11 @@ NOTHING_FOUND: Final = Extraction(codes=(), links=(), otp_code=None, verificatio
 
 
 class Reading(NamedTuple):
-    """A mail's fields, and the codes and links in it."""
+    """A mail's fields, the codes and links in it, and the new part of its text (None: all of it)."""
 
     mail: ParsedMail
     extraction: Extraction
+    extracted: str | None = None
 
 
 def read(raw: bytes) -> Reading:
@@ -35,7 +37,8 @@ def read(raw: bytes) -> Reading:
         return Reading(mail, NOTHING_FOUND)
     # Text that was made from the HTML would count the same evidence twice.
     text = "" if mail.text_from == "html" else mail.text
-    return Reading(mail, extract(Content(mail.subject, _sender_of(mail), text, mail.html or "")))
+    found = extract(Content(mail.subject, _sender_of(mail), text, mail.html or ""))
+    return Reading(mail, found, new_part(mail))
 
 
 def unreadable(raw: bytes, defect: str) -> Reading:

@@ -39,7 +39,7 @@ _LEASE = (leases.c.state, leases.c.frozen_at, leases.c.expires_at)
 
 async def listed(tx: Tx, query: Query, below: object, limit: int) -> list[Record]:
     """Readable messages, newest first."""
-    statement = _readable(select(*_SHOWN), query).order_by(messages.c.id.desc()).limit(limit)
+    statement = _labelled(readable(select(*_SHOWN), query), query).order_by(messages.c.id.desc()).limit(limit)
     if below is not None:
         statement = statement.where(messages.c.id < below)
     return await tx.select(statement)
@@ -47,7 +47,7 @@ async def listed(tx: Tx, query: Query, below: object, limit: int) -> list[Record
 
 async def next_after(tx: Tx, query: Query, seq: int) -> Record | None:
     """The first readable message that became visible after place `seq` of its mailbox."""
-    statement = _readable(select(*_SHOWN), query).where(messages.c.seq > seq).order_by(messages.c.seq).limit(1)
+    statement = readable(select(*_SHOWN), query).where(messages.c.seq > seq).order_by(messages.c.seq).limit(1)
     rows = await tx.select(statement)
     return rows[0] if rows else None
 
@@ -67,16 +67,18 @@ async def seq_now(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -> int:
     return int(await tx.value(_SEQ_NOW, tenant_id, mailbox_id) or 0)
 
 
-_COLUMNS = ", ".join(f"m.{column.name}" for column in _SHOWN)
+MESSAGE_COLUMNS = ", ".join(f"m.{column.name}" for column in _SHOWN)
+"""What is shown of a message `m`."""
 _ONE = f"""
-SELECT {_COLUMNS}, l.state, l.frozen_at, l.expires_at, b.headers, b.cc, b.reply_to, b.body_text, b.body_html,
-       b.attachments, b.extraction, b.defects, w.mail_from AS envelope_sender
+SELECT {MESSAGE_COLUMNS}, l.state, l.frozen_at, l.expires_at, b.headers, b.cc, b.reply_to, b.body_text, b.body_html,
+       b.attachments, b.extraction, b.defects, w.mail_from AS envelope_sender,
+       coalesce(b.extracted_text, b.body_text) AS extracted_text
 FROM messages m JOIN leases l ON l.id = m.lease_id JOIN mail_bodies b ON b.mail_id = m.mail_id
 JOIN mails w ON w.id = m.mail_id
 WHERE m.tenant_id = $1 AND m.id = $2
 """
 _HEAD = f"""
-SELECT {_COLUMNS}, l.state, l.frozen_at, l.expires_at FROM messages m JOIN leases l ON l.id = m.lease_id
+SELECT {MESSAGE_COLUMNS}, l.state, l.frozen_at, l.expires_at FROM messages m JOIN leases l ON l.id = m.lease_id
 WHERE m.tenant_id = $1 AND m.id = $2
 """
 _RAW = """
@@ -114,8 +116,11 @@ async def label(
     return labels
 
 
-def _readable(statement: Select[Any], query: Query) -> Select[Any]:
-    """Only what the caller may see now: its tenant's, within its mailboxes, under a lease that lets it read."""
+def readable(statement: Select[Any], query: Query) -> Select[Any]:
+    """Only what the caller may see now: its tenant's, within its mailboxes, under a lease that lets it read.
+
+    Narrowed by all criteria of the query but its labels.
+    """
     live = leases.c.expires_at > query.at
     statement = (
         statement.join(leases, leases.c.id == messages.c.lease_id)
@@ -141,8 +146,6 @@ def _narrowed(statement: Select[Any], query: Query) -> Select[Any]:
         statement = statement.where(messages.c.received_at >= query.since)
     if query.until is not None:
         statement = statement.where(messages.c.received_at < query.until)
-    if query.label is not None:
-        statement = statement.where(literal(query.label) == any_(messages.c.labels))
     if query.text is not None:
         statement = statement.where(
             messages.c.search.op("@@")(
@@ -157,6 +160,12 @@ def _narrowed(statement: Select[Any], query: Query) -> Select[Any]:
         statement = statement.where(messages.c.otp_code.is_not(None))
     if query.has == "link":
         statement = statement.where(messages.c.verification_link.is_not(None))
+    return statement
+
+
+def _labelled(statement: Select[Any], query: Query) -> Select[Any]:
+    for label in query.labels:
+        statement = statement.where(literal(label) == any_(messages.c.labels))
     return statement
 
 

@@ -13,21 +13,26 @@ from leasebox.infra.db import Tx
 from leasebox.infra.facts_log import Fact, append
 from leasebox.leases import service as leases
 from leasebox.leases.model import Lease, LeasePolicy
-from leasebox.mail import reading_store, store
+from leasebox.mail import reading_store, store, threads
 from leasebox.mail.errors import MessageGone
 from leasebox.mail.mime import ParsedMail
-from leasebox.mail.model import WAKE_MAILBOX, FreshMessage, PendingMail, Query, Recipient
+from leasebox.mail.model import LABELS, WAKE_MAILBOX, FreshMessage, PendingMail, Query, Recipient
 from leasebox.mail.otp import Extraction
 from leasebox.values.errors import NotFound, Unprocessable
 from leasebox.values.facts import MESSAGE_RECEIVED, OTP_EXTRACTED
-from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId, ThreadId
+from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId
 
-LABELS = 100
 CHECKING = {"spf": "pending", "dkim": "pending", "dmarc": "pending"}
+# Of a mail that never left this instance: we let its author in ourselves and wrote its From, so nothing need be proved.
+KNOWN = {"spf": "pass", "dkim": "pass", "dmarc": "pass"}
+# Of what an author keeps of his own mail.
+UNTOLD = {"spf": "none", "dkim": "none", "dmarc": "none"}
 
 
-def fresh_message(mail: ParsedMail, extraction: Extraction, auth: dict[str, str]) -> FreshMessage:
-    """What is stored of a parsed mail. Pure."""
+def fresh_message(
+    mail: ParsedMail, extraction: Extraction, auth: dict[str, str], extracted: str | None = None
+) -> FreshMessage:
+    """What is stored of a parsed mail; extracted: the new part of its text, None for all of it. Pure."""
     found = extraction.otp_code is not None or extraction.verification_link is not None
     related = dict.fromkeys([*reversed(mail.references), *([mail.in_reply_to] if mail.in_reply_to else [])])
     return FreshMessage(
@@ -51,6 +56,7 @@ def fresh_message(mail: ParsedMail, extraction: Extraction, auth: dict[str, str]
         verification_link=extraction.verification_link,
         auth=auth,
         defects=mail.defects,
+        extracted=extracted,
     )
 
 
@@ -68,8 +74,8 @@ async def publish(tx: Tx, mail: PendingMail, fresh: FreshMessage, at: datetime) 
         return True
     await store.insert_body(tx, mail.mail_id, fresh)
     for to in recipients:
-        thread_id = await store.find_thread(tx, to.lease_id, fresh.related) or ThreadId.new(mail.received_at)
         seq = await store.next_seq(tx, to.mailbox_id)
+        thread_id = await threads.place(tx, threads.letter_of(to.lease_id, fresh, mail.received_at))
         await store.insert_message(tx, mail, to, seq, thread_id, fresh)
         tx.wake(WAKE_MAILBOX, str(to.mailbox_id))
     await append(tx, [fact for to in recipients for fact in _facts(to, fresh, at)])

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 
+from leasebox.mail.smtp_clerk import Clerk, MxClerk
 from leasebox.mail.smtp_connection import Connection, Doorway
 from leasebox.mail.smtp_intake import AcceptVerdict, Envelope, IncomingMail, Intake, RatePort, SenderPort, Stored
 from leasebox.mail.smtp_limits import Gate, IPNetwork, Limits, Memory
@@ -27,6 +28,7 @@ __all__ = [
     "SenderPort",
     "SmtpServer",
     "Stored",
+    "listen",
     "serve",
 ]
 
@@ -93,18 +95,38 @@ async def serve(
     senders: SenderPort | None = None,
     tls: ssl.SSLContext | None = None,
     trusted_proxies: tuple[IPNetwork, ...] = (),
+) -> SmtpServer:
+    """Take mail in from anybody. Raises as `listen` does.
+
+    rate, senders: asked once per MAIL FROM; None asks nobody.
+    """
+    bounds = limits or Limits()
+    clerk = MxClerk(intake, clock, rate, senders, bounds.rate_s)
+    return await listen(
+        clerk, host=host, port=port, offer=offer, limits=bounds, tls=tls, trusted_proxies=trusted_proxies
+    )
+
+
+async def listen(
+    clerk: Clerk,
+    *,
+    host: str,
+    port: int,
+    offer: Offer,
+    limits: Limits | None = None,
+    tls: ssl.SSLContext | None = None,
+    trusted_proxies: tuple[IPNetwork, ...] = (),
     session: Callable[[Offer], Session] = Session,
 ) -> SmtpServer:
     """Listen on `host` and `port` (0: any free one). Raises OSError if that is not possible.
 
-    tls: offers STARTTLS with it. rate, senders: asked once per MAIL FROM; None asks nobody. trusted_proxies: peers that
-    must begin with a PROXY header, whose client then counts as the peer; anyone else's header is a bad command.
+    clerk: answers what the sessions ask. tls: offers STARTTLS with it. trusted_proxies: peers that must begin with a
+    PROXY header, whose client then counts as the peer; anyone else's header is a bad command.
     """
     bounds = limits or Limits()
     if tls is not None:
         offer = replace(offer, extensions=(*offer.extensions, "STARTTLS"))
-    gate, memory = Gate(bounds), Memory(bounds.memory_octets)
-    doorway = Doorway(intake, offer, bounds, clock, rate, tls, trusted_proxies, session, gate, memory, senders)
+    doorway = Doorway(clerk, offer, bounds, tls, trusted_proxies, session, Gate(bounds), Memory(bounds.memory_octets))
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(lambda: Connection(doorway), host, port, backlog=_BACKLOG)
     return SmtpServer(listener, doorway)

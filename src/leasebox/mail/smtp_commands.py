@@ -1,6 +1,7 @@
 """SMTP commands with arguments, read from their bytes: a value, or the reply that refuses them (RFC 5321 §4.1)."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,8 +43,11 @@ def parse_name(argument: bytes) -> str | Reply:
     return argument.decode("ascii") if _NAME.fullmatch(argument) else say.NEEDS_NAME
 
 
-def parse_mail(argument: bytes) -> MailCommand | Reply:
-    """What follows `MAIL `: reverse path, then SIZE, BODY and SMTPUTF8 (RFC 1870, 6152, 6531); all else is 555."""
+def parse_mail(argument: bytes, ignored: Collection[str] = ()) -> MailCommand | Reply:
+    """What follows `MAIL `: reverse path, then SIZE, BODY and SMTPUTF8 (RFC 1870, 6152, 6531); all else is 555.
+
+    ignored: further keywords that may stand there with any value.
+    """
     match = _FROM.fullmatch(argument)
     if match is None:
         return say.BAD_SENDER
@@ -51,7 +55,7 @@ def parse_mail(argument: bytes) -> MailCommand | Reply:
     if isinstance(parameters, Reply):
         return parameters
     charset: Charset = "utf-8" if "SMTPUTF8" in parameters else "ascii"
-    fault = _judge_parameters(parameters)
+    fault = _judge_parameters({word: value for word, value in parameters.items() if word not in ignored})
     if fault is not None:
         return fault
     text = _text(match[1], charset, say.BAD_SENDER)

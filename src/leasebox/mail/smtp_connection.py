@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from leasebox.infra import log
 from leasebox.mail import smtp_replies as say
-from leasebox.mail.smtp_intake import Envelope, IncomingMail, Intake, RatePort, SenderPort, Stored
+from leasebox.mail.smtp_clerk import Clerk, Visit, apology
 from leasebox.mail.smtp_limits import (
     Entry,
     Gate,
@@ -23,11 +23,10 @@ from leasebox.mail.smtp_limits import (
     is_within,
 )
 from leasebox.mail.smtp_proxy import NoHeader, Proxied, read_proxy
-from leasebox.mail.smtp_questions import ContentReceived, Offer, Question, RecipientAsked, SenderAsked, TlsAsked
-from leasebox.mail.smtp_replies import MailRefusal, RcptVerdict, Reply
+from leasebox.mail.smtp_questions import ContentReceived, Offer, Question, TlsAsked
+from leasebox.mail.smtp_replies import Reply
 from leasebox.mail.smtp_session import Session
-from leasebox.mail.smtp_trace import Arrival, trace
-from leasebox.values.clock import Clock
+from leasebox.values.errors import Unavailable
 
 _log = log.get("leasebox.smtp")
 
@@ -36,17 +35,14 @@ _log = log.get("leasebox.smtp")
 class Doorway:
     """What all connections of one server share. `quiet` is set while no connection is open and no mail being stored."""
 
-    intake: Intake
+    clerk: Clerk
     offer: Offer
     limits: Limits
-    clock: Clock
-    rate: RatePort | None
     tls: ssl.SSLContext | None
     proxies: tuple[IPNetwork, ...]
     session: Callable[[Offer], Session]
     gate: Gate
     memory: Memory
-    senders: SenderPort | None = None
     open: set["Connection"] = field(default_factory=set)
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     quiet: asyncio.Event = field(default_factory=asyncio.Event)
@@ -237,8 +233,8 @@ class Connection(asyncio.Protocol):
     def _pump(self, session: Session) -> None:
         """Let the session read; hand its question to the house or its replies to the client."""
         question = session.advance()
-        while isinstance(question, SenderAsked) and self._door.rate is None and self._door.senders is None:
-            session.settle(say.SENDER_OK)
+        while question is not None and (reply := self._door.clerk.at_once(question, self._visit(session))) is not None:
+            session.settle(reply)
             question = session.advance()
         self._account(session)
         if question is None:
@@ -253,7 +249,7 @@ class Connection(asyncio.Protocol):
                 if isinstance(question, TlsAsked):
                     await self._take_up_tls(session)
                 else:
-                    session.settle(await self._decide(question))
+                    session.settle(await self._decide(session, question))
                 question = session.advance()
                 self._account(session)
         except Exception:  # noqa: BLE001 - a fault of ours costs this connection, never the server
@@ -316,56 +312,24 @@ class Connection(asyncio.Protocol):
 
     # Asking the house
 
-    async def _decide(self, question: SenderAsked | RecipientAsked | ContentReceived) -> Reply:
+    def _visit(self, session: Session) -> Visit:
+        token = f"{self._token}.{self._mails + 1}"
+        return Visit(self._door.offer.hostname, self._client or self._client_ip, self._client_ip, token, session.login)
+
+    async def _decide(self, session: Session, question: Question) -> Reply:
         """The house's reply. Whatever it raises becomes a reply that has the client try again later."""
         try:
-            if isinstance(question, SenderAsked):
-                return say.SENDER_DENIED if await self._is_denied(question.mail.sender) else await self._take_rate()
-            if isinstance(question, RecipientAsked):
-                return (await self._door.intake.rcpt(question.mailbox)).value
-            return await self._store(question)
+            return await self._door.clerk.answer(question, self._visit(session))
+        except Unavailable as fault:
+            _log.warning("smtp client put off", connection=self._token, why=fault.message)
+            return apology(question)
         except Exception:  # noqa: BLE001 - whatever it was, the client must hear 451 and try again
             _log.exception("smtp intake failed", connection=self._token, asked=type(question).__name__)
-            storing = isinstance(question, ContentReceived)
-            return MailRefusal.FAILED.value if storing else RcptVerdict.UNAVAILABLE.value
-
-    async def _is_denied(self, sender: str) -> bool:
-        senders = self._door.senders
-        try:
-            return senders is not None and await senders.refuses(sender)
-        except Exception:  # noqa: BLE001 - a list that cannot be read must not cost a mail
-            _log.warning("smtp sender not judged", exc_info=True, connection=self._token)
-            return False
-
-    async def _take_rate(self) -> Reply:
-        rate = self._door.rate
-        if rate is None:
-            return say.SENDER_OK
-        try:
-            async with asyncio.timeout(self._door.limits.rate_s):
-                allowed = await rate.take(self._client or self._client_ip)
-        except Exception:  # noqa: BLE001 - a counter that cannot count must not cost a mail
-            _log.warning("smtp rate not counted", exc_info=True, connection=self._token)
-            return say.SENDER_OK
-        return say.SENDER_OK if allowed else say.RATE_LIMITED
-
-    async def _store(self, received: ContentReceived) -> Reply:
-        self._mails += 1
-        at = self._door.clock.now()
-        arrival = Arrival(self._door.offer.hostname, self._client_ip, f"{self._token}.{self._mails}", at)
-        envelope = Envelope(
-            mail_from=received.mail.sender,
-            recipients=tuple(map(str, received.recipients)),
-            deliver_to=tuple(dict.fromkeys(mailbox.address for mailbox in received.recipients)),
-            helo=received.helo,
-            client_ip=self._client_ip,
-            protocol=received.protocol,
-            tls=received.tls,
-            smtputf8=received.mail.charset == "utf-8",
-        )
-        verdict = await self._door.intake.accept(IncomingMail(envelope, at, trace(received, arrival), received.content))
-        self._mail_since = self._loop.time()
-        return say.stored(verdict.message_ids) if isinstance(verdict, Stored) else verdict.value
+            return apology(question)
+        finally:
+            if isinstance(question, ContentReceived):
+                self._mails += 1
+                self._mail_since = self._loop.time()
 
     async def _take_up_tls(self, session: Session) -> None:
         assert self._door.tls is not None

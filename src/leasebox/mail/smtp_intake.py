@@ -53,8 +53,8 @@ AcceptVerdict = Stored | MailRefusal
 class Intake(Protocol):
     """The house: decides recipients and stores mail. An exception from either is answered 451 4.3.0."""
 
-    async def rcpt(self, address: Mailbox) -> RcptVerdict:
-        """Whether mail for this mailbox is taken now."""
+    async def rcpt(self, address: Mailbox, size: int) -> RcptVerdict:
+        """Whether a mail for this mailbox is taken now. size: octets, as MAIL FROM declared (RFC 1870); 0 if not."""
         ...
 
     async def accept(self, mail: IncomingMail) -> AcceptVerdict:

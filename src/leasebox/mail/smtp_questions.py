@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from leasebox.mail.smtp_commands import MailCommand
 from leasebox.mail.smtp_data import Bounds
 from leasebox.values.addresses import Mailbox
+from leasebox.values.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,10 @@ class SenderAsked:
 
 @dataclass(frozen=True, slots=True)
 class RecipientAsked:
-    """RCPT TO is well formed: is mail for this mailbox taken?"""
+    """RCPT TO is well formed: is mail for this mailbox taken? size: octets, as MAIL FROM declared; 0 if not."""
 
     mailbox: Mailbox
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +57,23 @@ class TlsAsked:
     """220 is said: write the output, take up TLS, call `tls_started`. Octets received before that are thrown away."""
 
 
-Question = SenderAsked | RecipientAsked | ContentReceived | TlsAsked
+@dataclass(slots=True)
+class LoginAsked:
+    """AUTH is complete (RFC 4954): are these somebody's credentials? Settled with 235, `granted` says whose.
+
+    login: as the client wrote it.
+    """
+
+    login: str
+    password: Secret
+    granted: object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingAsked:
+    """Somebody who has signed in says another command: may he still? Any reply but a positive one ends the session."""
+
+    line: bytes
+
+
+Question = SenderAsked | RecipientAsked | ContentReceived | TlsAsked | LoginAsked | StandingAsked

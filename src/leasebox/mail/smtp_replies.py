@@ -43,6 +43,8 @@ SERVER_FULL = reply(421, "4.3.2", "Too many connections; come back later")
 NOT_SMTP = reply(421, "4.7.0", "This is SMTP, and that was not")
 LINE_FLOOD = reply(421, "4.7.0", "Line without an end")
 
+LOGIN_UNAVAILABLE = reply(454, "4.7.0", "Cannot check credentials now; try again later")
+
 RATE_LIMITED = reply(450, "4.7.1", "Too many mails from your address; slow down")
 NO_MEMORY = reply(452, "4.3.1", "Short of memory; try again later")
 TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients; send the rest as another mail")
@@ -85,7 +87,8 @@ class RcptVerdict(Enum):
     ENDED = reply(550, "5.2.1", "This mailbox has ended")
     FROZEN = reply(550, "5.2.1", "This mailbox is disabled")
     PAUSED = reply(450, "4.2.1", "This mailbox is paused; try again later")
-    OVER_QUOTA = reply(452, "4.2.2", "This mailbox is full")
+    OVER_QUOTA = reply(452, "4.2.2", "This mailbox has no room for the mail")
+    TOO_BIG = reply(552, "5.3.4", "Mail too big for this mailbox")
     UNAVAILABLE = reply(451, "4.3.0", "Cannot look that mailbox up now; try again later")
 
 
@@ -96,7 +99,8 @@ class MailRefusal(Enum):
     ENDED = reply(550, "5.2.1", "The mailbox has ended")
     FROZEN = reply(550, "5.2.1", "The mailbox is disabled")
     PAUSED = reply(450, "4.2.1", "The mailbox is paused; try again later")
-    OVER_QUOTA = reply(452, "4.2.2", "The mailbox is full")
+    OVER_QUOTA = reply(452, "4.2.2", "The mailbox has no room for the mail")
+    TOO_BIG = reply(552, "5.3.4", "Mail too big for this mailbox")
     UNAVAILABLE = reply(451, "4.3.0", "Cannot store the mail now; try again later")
     FAILED = reply(451, "4.3.0", "Something failed here; try again later")
     DISK_FULL = reply(452, "4.3.1", "No room to store the mail; try again later")

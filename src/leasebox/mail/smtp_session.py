@@ -63,6 +63,8 @@ class Session:
         self._question: Question | None = None
         self._mail: _Mail | None = None
         self._chunk: _Chunk | None = None
+        # Who has signed in, as the house knows him; nobody does at this door.
+        self.login: object | None = None
         self._helo = ""
         self._protocol = "SMTP"
         self._tls: str | None = None
@@ -208,6 +210,7 @@ class Session:
         # RFC 3848 and RFC 6531 §4.3 name the protocol; there is no SMTPS without EHLO.
         name = "UTF8SMTP" if mail.command.charset == "utf-8" else self._protocol
         protocol = name + "S" if self._tls and name != "SMTP" else name
+        protocol += "A" if self.login is not None else ""
         recipients = tuple(mail.recipients)
         self._question = ContentReceived(mail.command, recipients, content, self._helo, protocol, self._tls)
         return None
@@ -272,7 +275,7 @@ class Session:
             return self._fail(say.HELLO_FIRST)
         if self._mail is not None:
             return self._fail(say.NESTED_MAIL)
-        command = parse_mail(argument)
+        command = parse_mail(argument, self.ignored_parameters)
         if isinstance(command, Reply):
             return self._fail(command)
         if command.size > self.offer.bounds.octets:
@@ -291,7 +294,7 @@ class Session:
             return self._fail(mailbox)
         if len(mail.recipients) >= self.offer.recipients:
             return self._say(say.TOO_MANY_RECIPIENTS)
-        self._question = RecipientAsked(mailbox)
+        self._question = RecipientAsked(mailbox, mail.command.size)
         return None
 
     def _data(self, argument: bytes) -> None:
@@ -358,6 +361,8 @@ class Session:
     def _not_implemented(self, argument: bytes) -> None:
         self._fail(say.NOT_IMPLEMENTED)
 
+    # Of MAIL FROM, besides those that mean something here.
+    ignored_parameters: ClassVar[frozenset[str]] = frozenset()
     verbs: ClassVar[Mapping[bytes, Callable[["Session", bytes], None]]] = {
         b"EHLO": _ehlo,
         b"HELO": _helo_only,

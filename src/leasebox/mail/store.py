@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 from asyncpg import Record
 
 from leasebox.infra.db import Tx
-from leasebox.mail import search_words
+from leasebox.mail import search_words, threads_store
 from leasebox.mail.model import CLAIM_TTL, FreshMessage, PendingMail, Recipient
 from leasebox.mail.smtp_intake import IncomingMail
+from leasebox.mail.threads_subject import subject_key
 from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId, ThreadId
 
 _INSERT_MAILS = """
@@ -28,7 +29,8 @@ WITH next AS (
     ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 UPDATE mails SET claim = $2, claimed_until = $1 + $4::interval, tries = tries + 1 FROM next WHERE mails.id = next.id
-RETURNING mails.id, received_at, mail_from, helo, client_address, trace, content, accepted_for, tries
+RETURNING mails.id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, tries,
+    purpose, concerns
 """
 _FINISH = """
 UPDATE mails SET state = 'done', claim = NULL, claimed_until = NULL WHERE id = $1 AND state = 'pending'
@@ -38,22 +40,29 @@ _NEXT_SEQ = "UPDATE mailboxes SET next_seq = next_seq + 1 WHERE id = $1 RETURNIN
 _THREAD = """
 SELECT thread_id FROM messages WHERE lease_id = $1 AND header_message_id = ANY ($2) ORDER BY id DESC LIMIT 1
 """
-# Words of the subject and sender weigh more than those of the text; 'simple' keeps every language's words as they are.
+# Words of the subject, the people and the text weigh less and less; 'simple' keeps every language's words as they are.
 # What is searched comes in apart from what is shown, its words already made by `search_words`.
 _INSERT_MESSAGE = """
 INSERT INTO messages (id, tenant_id, mailbox_id, lease_id, mail_id, uid, seq, direction, received_at, size_bytes,
     parsed_status, thread_id, header_message_id, sender, sender_name, sender_domain, recipients, subject, preview,
-    otp_code, verification_link, has_attachments, labels, auth, search)
-VALUES ($1, $2, $3, $4, $5, $6, $7, 'inbound', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-    ARRAY['received', 'unread'], $22,
+    otp_code, verification_link, has_attachments, labels, auth, search, subject_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $28, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+    $29, $22,
     setweight(to_tsvector('simple', $23), 'A') || setweight(to_tsvector('simple', $24), 'B')
-        || to_tsvector('simple', $25))
+        || setweight(to_tsvector('simple', $26), 'C') || to_tsvector('simple', $25), $27)
 """
 _INSERT_BODY = """
-INSERT INTO mail_bodies (mail_id, headers, cc, reply_to, body_text, body_html, attachments, extraction, defects)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO mail_bodies (mail_id, headers, cc, reply_to, body_text, body_html, attachments, extraction, defects,
+    extracted_text)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 _SET_AUTH = "UPDATE messages SET auth = $2 WHERE mail_id = $1"
+_INSERT_SENT = """
+INSERT INTO mails (id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, state,
+                   tries)
+VALUES ($1, $2, $3, '', '', $4, '', $5, $6, 'done', 0)
+"""
+_FIRST_LABELS = {"inbound": ["received", "unread"], "outbound": ["sent"]}
 
 
 async def insert_mails(tx: Tx, batch: Sequence[tuple[IncomingMail, MessageId, tuple[Recipient, ...]]]) -> None:
@@ -70,6 +79,19 @@ async def insert_mails(tx: Tx, batch: Sequence[tuple[IncomingMail, MessageId, tu
         [mail.trace for mail in mails],
         [mail.content for mail in mails],
         [recipients for _, _, recipients in batch],
+    )
+
+
+async def insert_sent(tx: Tx, mail: PendingMail) -> None:
+    """Store a mail that its author keeps: there is nothing to parse in it."""
+    await tx.run(
+        _INSERT_SENT,
+        mail.mail_id,
+        mail.received_at,
+        mail.mail_from,
+        mail.protocol,
+        mail.raw,
+        mail.recipients,
     )
 
 
@@ -134,6 +156,10 @@ async def insert_message(
         search_words.indexed(fresh.subject),
         search_words.indexed(f"{fresh.sender} {fresh.sender_name} {fresh.sender_domain}"),
         search_words.indexed(fresh.text),
+        search_words.indexed(people(fresh)),
+        subject_key(fresh.subject),
+        fresh.direction,
+        [*_FIRST_LABELS[fresh.direction], *fresh.labels],
     )
 
 
@@ -149,6 +175,7 @@ async def insert_body(tx: Tx, mail_id: MessageId, fresh: FreshMessage) -> None:
         fresh.attachments,
         fresh.extraction,
         list(fresh.defects),
+        fresh.extracted,
     )
 
 
@@ -158,7 +185,7 @@ async def set_auth(tx: Tx, mail_id: MessageId, auth: dict[str, str]) -> None:
 
 _ERASE_OF_LEASES = "DELETE FROM messages WHERE lease_id = ANY ($1) RETURNING mail_id"
 _ERASE_OF_MAILBOX = "DELETE FROM messages WHERE tenant_id = $1 AND mailbox_id = $2 RETURNING mail_id"
-_ERASE_ONE = "DELETE FROM messages WHERE tenant_id = $1 AND id = $2 RETURNING mail_id, lease_id, size_bytes"
+_ERASE_ONE = "DELETE FROM messages WHERE tenant_id = $1 AND id = $2 RETURNING mail_id, lease_id, thread_id, size_bytes"
 # Locked before the look in a statement of its own: else two lessees of one mail who delete their messages at once would
 # each still see the other's, and nobody would drop the mail.
 _LOCK_MAILS = "SELECT FROM mails WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
@@ -171,6 +198,7 @@ DELETE FROM mails WHERE id = ANY ($1) AND state = 'done' AND NOT EXISTS (
 async def erase_of_leases(tx: Tx, lease_ids: Sequence[LeaseId]) -> int:
     """Delete all messages of leases, and what mails nobody has any more; how many messages that were."""
     rows = await tx.all(_ERASE_OF_LEASES, lease_ids)
+    await threads_store.forget_of_leases(tx, lease_ids)
     await drop_orphans(tx, [row["mail_id"] for row in rows])
     return len(rows)
 
@@ -178,6 +206,7 @@ async def erase_of_leases(tx: Tx, lease_ids: Sequence[LeaseId]) -> int:
 async def erase_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -> int:
     """Delete all messages of a mailbox; how many."""
     rows = await tx.all(_ERASE_OF_MAILBOX, tenant_id, mailbox_id)
+    await threads_store.forget_of_mailbox(tx, tenant_id, mailbox_id)
     await drop_orphans(tx, [row["mail_id"] for row in rows])
     return len(rows)
 
@@ -185,6 +214,7 @@ async def erase_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -
 async def erase_one(tx: Tx, tenant_id: TenantId, message_id: MessageId) -> Record | None:
     row = await tx.one(_ERASE_ONE, tenant_id, message_id)
     if row is not None:
+        await threads_store.forget(tx, LeaseId.of(row["lease_id"]), ThreadId.of(row["thread_id"]))
         await drop_orphans(tx, [row["mail_id"]])
     return row
 
@@ -193,6 +223,12 @@ async def drop_orphans(tx: Tx, mail_ids: Sequence[UUID]) -> None:
     """Forget the raw form of mails that no message stands for any more."""
     await tx.run(_LOCK_MAILS, mail_ids)
     await tx.run(_DROP_ORPHANS, mail_ids)
+
+
+def people(fresh: FreshMessage) -> str:
+    """Whom a mail is to, as far as search finds them: the first 100 of To and Cc, names and addresses."""
+    found = [*fresh.recipients, *fresh.cc][:100]
+    return " ".join(f"{each['name']} {each['address']}" for each in found)
 
 
 def _pending(row: Any) -> PendingMail:
@@ -205,6 +241,9 @@ def _pending(row: Any) -> PendingMail:
         row["trace"] + row["content"],
         tuple(_recipient(each) for each in row["accepted_for"]),
         row["tries"],
+        row["protocol"],
+        row["purpose"],
+        tuple(row["concerns"] or ()),
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR, UUID
 
@@ -41,8 +42,14 @@ mails = Table(
     Column("claim", UUID),
     Column("claimed_until", DateTime(timezone=True)),
     Column("tries", SmallInteger, nullable=False),
+    # Whom a mail is for: its leases, or the house: what came back to a return path of ours, complaints, role addresses.
+    Column("purpose", Text, nullable=False, server_default=text("'lease'")),
+    # What mail for the house is about: send attempts that it came back to, or the addresses of ours it was sent to.
+    Column("concerns", ARRAY(Text)),
     CheckConstraint("state IN ('pending', 'done')", name="state"),
+    CheckConstraint("purpose IN ('lease', 'return_path', 'complaint', 'house')", name="purpose"),
     Index("mails_pending_idx", "id", postgresql_where="state = 'pending'"),
+    Index("mails_house_idx", "id", postgresql_where="purpose IN ('complaint', 'house')"),
 )
 
 mail_bodies = Table(
@@ -57,6 +64,8 @@ mail_bodies = Table(
     Column("attachments", JSONB, nullable=False),
     Column("extraction", JSONB, nullable=False),
     Column("defects", ARRAY(Text), nullable=False),
+    # The new part of a reply; NULL where all of the text is new.
+    Column("extracted_text", Text),
 )
 
 messages = Table(
@@ -87,14 +96,28 @@ messages = Table(
     Column("labels", ARRAY(Text), nullable=False),
     Column("auth", JSONB, nullable=False),
     Column("search", TSVECTOR, nullable=False),
+    # A hash of the subject without "Re:" and the like; NULL where nothing is left of it.
+    Column("subject_key", BigInteger),
     CheckConstraint("parsed_status IN ('parsed', 'none', 'failed')", name="parsed_status"),
     CheckConstraint("direction IN ('inbound', 'outbound')", name="direction"),
     Index(None, "tenant_id", "id"),
     Index(None, "mailbox_id", "id"),
     Index(None, "mail_id"),
     Index(None, "lease_id", "header_message_id"),
+    Index(None, "thread_id", "id"),
+    Index("messages_subject_idx", "lease_id", "subject_key", "id", postgresql_where="subject_key IS NOT NULL"),
     Index("messages_mailbox_id_seq_key", "mailbox_id", "seq", unique=True),
     Index("messages_search_idx", "search", postgresql_using="gin"),
+)
+
+# What the mails of a lease refer to (hashes of message ids), so that a mail that comes after its answer, or two answers
+# to a mail that never came here, still meet in one thread.
+thread_references = Table(
+    "thread_references",
+    metadata,
+    Column("lease_id", UUID, ForeignKey("leases.id"), primary_key=True),
+    Column("reference", LargeBinary, primary_key=True),
+    Column("thread_id", UUID, nullable=False),
 )
 
 # Domains, and all below them, that mail is not taken from (sender) or not sent to (recipient).

@@ -101,9 +101,11 @@ class ExtractionView(msgspec.Struct):
 
 
 class MessageView(MessageItem):
-    """A whole message. Untrusted besides: cc, reply_to, headers, text, html, attachments, extraction.
+    """A whole message. Untrusted besides: cc, reply_to, headers, text, extracted_text, html, attachments, extraction.
 
-    html: as delivered, not cleaned; do not render it. envelope_sender: SMTP's MAIL FROM, empty for bounces.
+    extracted_text: what the writer added, without the mails quoted below it and without the signature; all of the text
+    where that cannot be told. html: as delivered, not cleaned; do not render it. envelope_sender: SMTP's MAIL FROM,
+    empty for bounces.
     """
 
     cc: list[AddressView]
@@ -111,6 +113,7 @@ class MessageView(MessageItem):
     envelope_sender: str
     headers: list[HeaderView]
     text: str
+    extracted_text: str
     html: str | None
     attachments: list[AttachmentView]
     extraction: ExtractionView
@@ -119,19 +122,20 @@ class MessageView(MessageItem):
 
 def item(row: Record) -> MessageItem:
     """A row of a list."""
-    return MessageItem(**_shared(row))
+    return MessageItem(**shared(row))
 
 
 def whole(row: Record) -> MessageView:
     """A row with its body."""
     extraction = row["extraction"]
     return MessageView(
-        **_shared(row),
+        **shared(row),
         cc=_addresses(row["cc"]),
         reply_to=_addresses(row["reply_to"]),
         envelope_sender=row["envelope_sender"],
         headers=[HeaderView(each["name"], each["value"]) for each in row["headers"]],
         text=row["body_text"],
+        extracted_text=row["extracted_text"],
         html=row["body_html"],
         attachments=[_attachment(each) for each in row["attachments"]],
         extraction=ExtractionView(
@@ -142,7 +146,8 @@ def whole(row: Record) -> MessageView:
     )
 
 
-def _shared(row: Record) -> dict[str, Any]:
+def shared(row: Record) -> dict[str, Any]:
+    """What lists and whole messages show alike."""
     message_id = str(MessageId.of(row["id"]))
     return {
         "message_id": message_id,

@@ -1,7 +1,10 @@
 """What the pages say of an instance."""
 
+from collections.abc import Mapping
+
 import msgspec
 
+from leasebox.values.facts import FACTS, MESSAGE_RECEIVED, example_of
 from leasebox.values.rate import Rate
 
 _SPANS = {1: "a second", 60: "a minute", 3600: "an hour", 86400: "a day"}
@@ -10,7 +13,7 @@ _SPANS = {1: "a second", 60: "a minute", 3600: "an hour", 86400: "a day"}
 class GuideFacts(msgspec.Struct, frozen=True, kw_only=True):
     """An instance as its readers must know it. base_url: without a slash at its end; mail_domains: the main one first.
 
-    smtp_host and smtp_port: where mail comes in, as seen from outside.
+    smtp_host and smtp_port: where mail comes in, submission_…: where it is handed in, as seen from outside.
     """
 
     base_url: str
@@ -19,6 +22,8 @@ class GuideFacts(msgspec.Struct, frozen=True, kw_only=True):
     chain_name: str
     smtp_host: str
     smtp_port: int
+    submission_host: str
+    submission_port: int
     version: str
     api_rate: Rate
     signin_rate: Rate
@@ -40,9 +45,10 @@ class GuideFacts(msgspec.Struct, frozen=True, kw_only=True):
             "chain_name": self.chain_name,
             "smtp_host": self.smtp_host,
             "smtp_port": str(self.smtp_port),
-            "smtp": f"[{self.smtp_host}]:{self.smtp_port}"
-            if ":" in self.smtp_host
-            else f"{self.smtp_host}:{self.smtp_port}",
+            "smtp": door(self.smtp_host, self.smtp_port),
+            "submission": door(self.submission_host, self.submission_port),
+            "events": events_table(),
+            "event_example": event_example(),
             "version": self.version,
             "api_rate": in_words(self.api_rate),
             "signin_rate": in_words(self.signin_rate),
@@ -54,6 +60,26 @@ class GuideFacts(msgspec.Struct, frozen=True, kw_only=True):
             "lease_quota_mails": f"{self.lease_quota_mails:,}",
             "max_mail_mib": str(self.max_mail_mib),
         }
+
+
+def door(host: str, port: int) -> str:
+    """`host:port`, as RFC 3986 writes IPv6 addresses."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def events_table() -> str:
+    """Every type of event and what it means, as Markdown."""
+    rows = [f"| `{name}` | {each.meaning} | {_fields(each.example)} |" for name, each in FACTS.items()]
+    return "\n".join(["| Type | When | `data` |", "|---|---|---|", *rows])
+
+
+def event_example() -> str:
+    """A whole event as JSON."""
+    return msgspec.json.format(msgspec.json.encode(example_of(MESSAGE_RECEIVED)), indent=2).decode()
+
+
+def _fields(example: Mapping[str, object]) -> str:
+    return ", ".join(f"`{name}`" for name in example)
 
 
 def in_words(rate: Rate) -> str:

@@ -8,7 +8,7 @@ from litestar import Controller, Request, Response, get
 
 from leasebox.billing import price_list
 from leasebox.billing.model import PriceVersion, unit_of
-from leasebox.billing.prices import METERED_ROUTES
+from leasebox.billing.prices import metered_routes
 from leasebox.infra import metrics, migrate
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database
@@ -39,7 +39,8 @@ class AllowanceFact(msgspec.Struct, frozen=True):
 class RuntimeFacts(msgspec.Struct, frozen=True):
     """What an agent must know of an instance before it signs in. No secret in it.
 
-    prices: of each unit beyond the allowance, as in force now. smtp: where mail for the mailbox domains is received.
+    prices: of each unit beyond the allowance, as in force now. smtp: where a mailbox hands in mail, with its
+    own credentials.
     imap and webmail_url: null while this version has none.
     """
 
@@ -126,7 +127,7 @@ class HealthRoutes(Controller):
 
 
 def _meter_fact(price: PriceVersion) -> MeterFact:
-    routes = [f"{route.method} {route.path}" for route, meter in METERED_ROUTES.items() if meter == price.meter]
+    routes = [f"{route.method} {route.path}" for route in metered_routes(price.meter)]
     return MeterFact(price.meter, unit_of(price.meter), str(price.unit_price), price.version, routes)
 
 

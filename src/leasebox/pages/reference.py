@@ -62,9 +62,11 @@ def reference_page(description: Mapping[str, Any], base_url: str) -> str:
         by_tag.setdefault(operation.tag, []).append(operation)
     intro = _INTRO.format(description=description.get("info", {}).get("description", ""))
     parts = [f'<div class="prose">{markdown.render(intro)}</div>']
+    said = {each["name"]: each.get("description", "") for each in description.get("tags", ())}
     for tag, found in by_tag.items():
-        parts.append(f'<h2 id="{_tag_anchor(tag)}">{escape(tag)}</h2>')
+        parts.append(f'<h2 id="{_tag_anchor(tag)}">{escape(tag)}</h2>{markdown.render(said.get(tag, ""))}')
         parts.extend(_operation(each, known, base_url) for each in found)
+    parts.append(_events(description.get("webhooks", {})))
     parts.append('<h2 id="schemas">Schemas</h2>')
     parts.extend(_schema(name, known) for name in sorted(_reachable(description, known), key=str.lower))
     return frame("leasebox: API reference", _sidebar(by_tag), "\n".join(parts), "/docs")
@@ -83,7 +85,7 @@ def _sidebar(by_tag: Mapping[str, list[Operation]]) -> str:
     for tag, found in by_tag.items():
         entries = [(f"#{each.anchor}", f"{_method(each.method)}{escape(each.name)}") for each in found]
         parts.append(f"<strong>{escape(tag)}</strong>{contents(entries)}")
-    return "".join(parts) + contents([("#schemas", "Schemas")])
+    return "".join(parts) + contents([("#event-types", "Types of events"), ("#schemas", "Schemas")])
 
 
 def _operation(operation: Operation, known: Mapping[str, Schema], base_url: str) -> str:
@@ -103,6 +105,16 @@ def _operation(operation: Operation, known: Mapping[str, Schema], base_url: str)
         f'<code>{escape(operation.path)}</code>{access}<span class="says">{markdown.inline(" ".join(first.split()))}'
         f'</span></summary><div class="body">{body}</div></details>'
     )
+
+
+def _events(webhooks: Mapping[str, Any]) -> str:
+    """What each event means, with an example of its body."""
+    parts = ['<h2 id="event-types">Types of events</h2>']
+    for name, item in webhooks.items():
+        told = item["post"]["requestBody"]["content"]["application/json"]["example"]
+        shown = markdown.render(f"{item['post']['description']}\n\n```json\n{json(told)}\n```")
+        parts.append(f"<h3>{escape(name)}</h3>{shown}")
+    return "".join(parts)
 
 
 def _parameters(operation: Operation, known: Mapping[str, Schema]) -> str:

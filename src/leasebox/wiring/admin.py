@@ -8,15 +8,19 @@ from litestar import Controller
 
 from leasebox.admin.audit_http import AdminAuditRoutes
 from leasebox.admin.callers import Admins
+from leasebox.admin.domains_http import AdminDomainRoutes, AdminOwnDomainRoutes
+from leasebox.admin.house_mail_http import AdminHouseMailRoutes
 from leasebox.admin.invoices_http import AdminInvoiceRoutes
 from leasebox.admin.leases_http import AdminLeaseRoutes
 from leasebox.admin.money_http import AdminMoneyRoutes, AdminPriceRoutes
 from leasebox.admin.overview_http import AdminOverviewRoutes
 from leasebox.admin.risk_http import AdminRiskRoutes
 from leasebox.admin.seals_http import AdminSealRoutes
+from leasebox.admin.sending_http import AdminAttemptRoutes, AdminSendLimitRoutes, AdminSuppressionRoutes
 from leasebox.admin.sign_in_http import AdminSignInRoutes
 from leasebox.admin.tenants_http import AdminTenantRoutes
 from leasebox.admin.usage_http import AdminUsageRoutes
+from leasebox.admin.webhooks_http import AdminDeliveryRoutes, AdminWebhookRoutes
 from leasebox.config import Settings
 from leasebox.identity.rates import RateName, Rates
 from leasebox.identity.sign_in import SignIn
@@ -25,7 +29,9 @@ from leasebox.infra.web.routes import bind
 from leasebox.values.keys import Purpose, derive
 from leasebox.values.rate import Rate
 from leasebox.wiring import process
+from leasebox.wiring.domains import domains_of
 from leasebox.wiring.process import Backbone
+from leasebox.wiring.webhooks import webhook_keys
 from leasebox.wiring.worker import SEALED
 
 
@@ -66,9 +72,17 @@ def admin_routes(
         bind(AdminPriceRoutes, **core),
         bind(AdminInvoiceRoutes, **core, once=once),
         bind(AdminLeaseRoutes, **core, policy=policy),
+        bind(AdminDomainRoutes, **core, **domains_of(settings), leases=policy),
+        bind(AdminOwnDomainRoutes, **core, **domains_of(settings)),
+        bind(AdminHouseMailRoutes, db=base.db),
         bind(AdminUsageRoutes, **core),
+        bind(AdminWebhookRoutes, **core, keys=webhook_keys(settings), once=once),
+        bind(AdminDeliveryRoutes, **core),
         bind(AdminRiskRoutes, **core, rates=rates),
         bind(AdminAuditRoutes, **core),
         bind(AdminSealRoutes, db=base.db, looking=asyncio.Lock(), **seals),
+        bind(AdminAttemptRoutes, **core),
+        bind(AdminSuppressionRoutes, **core),
+        bind(AdminSendLimitRoutes, **core),
         bind(AdminOverviewRoutes, **core, cache=base.cache, policy=policy),
     )

@@ -5,7 +5,8 @@ import socket
 import leasebox
 from leasebox.billing.prices import NEW_TENANT_CREDIT_LIMIT
 from leasebox.config import Settings
-from leasebox.leases.model import MAX_TTL_HOURS
+from leasebox.config_text import Address
+from leasebox.leases.model import MAX_TTL_HOURS, Doors
 from leasebox.pages.guide_facts import GuideFacts
 from leasebox.pages.meta_http import RuntimeFacts
 from leasebox.values.rate import Rate
@@ -45,7 +46,7 @@ def facts_of(settings: Settings) -> RuntimeFacts:
             "signin_rate": _rate(settings.signin_rate),
         },
         webmail_url=None,
-        smtp={"host": smtp_host(settings), "port": settings.smtp.port, "security": "starttls"},
+        smtp=doors_of(settings).smtp or {},
         imap=None,
         version=leasebox.__version__,
     )
@@ -61,6 +62,8 @@ def guide_facts_of(settings: Settings) -> GuideFacts:
         chain_name=runtime.chain_name,
         smtp_host=smtp_host(settings),
         smtp_port=settings.smtp.port,
+        submission_host=_outside(settings.submission),
+        submission_port=settings.submission.port,
         version=leasebox.__version__,
         api_rate=settings.api_rate,
         signin_rate=settings.signin_rate,
@@ -74,11 +77,20 @@ def guide_facts_of(settings: Settings) -> GuideFacts:
     )
 
 
+def doors_of(settings: Settings) -> Doors:
+    """Where a mailbox's own credentials are good. IMAP and webmail do not exist in this version."""
+    host, port = _outside(settings.submission), settings.submission.port
+    return Doors(webmail_url=None, smtp={"host": host, "port": port, "security": "starttls"}, imap=None)
+
+
 def smtp_host(settings: Settings) -> str:
-    """Where mail is received, as seen from outside: an address that means "all of them" names none."""
-    if settings.smtp.host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        return socket.getfqdn()
-    return settings.smtp.host
+    """Where mail is received, as seen from outside."""
+    return _outside(settings.smtp)
+
+
+def _outside(address: Address) -> str:
+    """The host of an address as seen from outside: one that means "all of them" names none."""
+    return socket.getfqdn() if address.host in ("0.0.0.0", "::") else address.host  # noqa: S104 - compared, not bound
 
 
 def _rate(rate: Rate) -> str:

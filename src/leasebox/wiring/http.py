@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from granian.server.embed import Server
 from litestar import Controller, Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, Contact, SecurityScheme
+from litestar.openapi.spec import Components, Contact, SecurityScheme, Tag
 
 import leasebox
 from leasebox.admin.callers import Admins
@@ -37,19 +38,32 @@ from leasebox.leases import service as leases
 from leasebox.leases.accounts_http import AccountRoutes
 from leasebox.leases.claims_http import ClaimRoutes
 from leasebox.leases.claims_model import ClaimPolicy
+from leasebox.leases.domains_http import DomainRoutes
 from leasebox.leases.http import LeaseRoutes
+from leasebox.live.events_http import EventRoutes
 from leasebox.live.http import WaitRoutes
 from leasebox.live.hub import Hub, running
-from leasebox.mail import service as mail
+from leasebox.live.socket_http import SPOKEN, SocketRoutes
+from leasebox.live.stream import Streams
 from leasebox.mail.http import MessageRoutes
+from leasebox.mail.threads_http import ThreadRoutes
 from leasebox.pages.claim_http import ClaimPageRoutes
 from leasebox.pages.http import GuideRoutes
 from leasebox.pages.meta_http import HealthRoutes, RuntimeRoutes
+from leasebox.sending import attempts
+from leasebox.sending.attempts_http import AttemptRoutes
+from leasebox.sending.http import SendRoutes
+from leasebox.sending.suppressions_http import SuppressionRoutes
+from leasebox.webhooks.deliveries_http import DeliveryRoutes
+from leasebox.webhooks.http import WebhookRoutes
 from leasebox.wiring import process
 from leasebox.wiring.admin import admin_routes, admins_of, rates_of
 from leasebox.wiring.billing import counter, publish_prices
-from leasebox.wiring.facts import facts_of, guide_facts_of
+from leasebox.wiring.domains import domains_of
+from leasebox.wiring.facts import doors_of, facts_of, guide_facts_of
 from leasebox.wiring.process import Backbone
+from leasebox.wiring.sending import send_policy
+from leasebox.wiring.webhooks import erase_of_mailbox, mailbox_urls, webhooks_of
 
 BODY_CAP = 1024 * 1024
 
@@ -109,9 +123,8 @@ def routes(
     settings: Settings, base: Backbone, hub: Hub, callers: Callers, admins: Admins, rates: Rates
 ) -> Sequence[type[Controller]]:
     """Every route of the API, bound to its services."""
-    policy, doors = process.lease_policy(settings), process.doors()
-    public = urlsplit(settings.public_url)
-    sign_in_policy = SignInPolicy(public.netloc, settings.public_url, (settings.chain_id,))
+    policy, doors, sending = process.lease_policy(settings), doors_of(settings), send_policy(settings)
+    sign_in_policy = SignInPolicy(urlsplit(settings.public_url).netloc, settings.public_url, (settings.chain_id,))
     sign_in = SignIn(base.cache, sign_in_policy, base.clock)
     core: dict[str, Any] = {"db": base.db, "clock": base.clock}
     signing: dict[str, Any] = {
@@ -122,6 +135,7 @@ def routes(
         "signin_rate": rates.live("signin"),
     }
     facts, desk = facts_of(settings), counter(settings, base)
+    streams = Streams(base.db, base.clock, hub, callers)
     claiming: dict[str, Any] = {
         **core,
         "cache": base.cache,
@@ -134,11 +148,28 @@ def routes(
         bind(AgentRoutes, **core, callers=callers, once=desk.once),
         bind(KeyRoutes, **core, callers=callers, once=desk.once, look=staticmethod(leases.get_mailbox)),
         bind(LeaseRoutes, **core, policy=policy, doors=doors, till=desk.till, once=desk.once),
+        bind(DomainRoutes, **core, **domains_of(settings), cache=base.cache, leases=policy, once=desk.once),
         bind(ClaimRoutes, **claiming, claim_rate=rates.live("claim"), poll_rate=rates.live("api")),
         bind(ClaimPageRoutes, **claiming, page_rate=rates.live("api")),
-        bind(AccountRoutes, **core, policy=policy, doors=doors, erase=staticmethod(mail.erase_of_mailbox)),
+        bind(
+            AccountRoutes,
+            **core,
+            policy=policy,
+            doors=doors,
+            erase=staticmethod(erase_of_mailbox),
+            urls=mailbox_urls(settings),
+            sends=partial(attempts.counters, daily_limit=sending.daily_limit),
+        ),
+        bind(SendRoutes, **core, policy=sending, till=desk.till, once=desk.once),
+        bind(AttemptRoutes, **core, once=desk.once),
+        bind(SuppressionRoutes, **core),
         bind(MessageRoutes, **core, policy=policy, till=desk.till),
+        bind(ThreadRoutes, **core, policy=policy),
         bind(WaitRoutes, **core, policy=policy, hub=hub, callers=callers, till=desk.till),
+        bind(EventRoutes, db=base.db, streams=streams),
+        bind(SocketRoutes, streams=streams, callers=callers, cache=base.cache, rates=rates, clock=base.clock),
+        bind(WebhookRoutes, **core, **webhooks_of(settings), till=desk.till, once=desk.once),
+        bind(DeliveryRoutes, **core, once=desk.once),
         bind(PaymentRoutes, **core, keys=desk.proof_keys, once=desk.once),
         bind(BillingRoutes, **core),
         bind(UsageRoutes, **core),
@@ -167,6 +198,7 @@ def openapi(settings: Settings) -> OpenAPIConfig:
                 "claim_token": SecurityScheme(type="http", scheme="bearer", description="claim_token of this claim."),
             }
         ),
+        tags=[Tag("Events", SPOKEN)],
         openapi_router=Unserved("/", route_handlers=[]),
         use_handler_docstrings=True,
     )

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Callable
 
 from leasebox.config import Settings
-from leasebox.infra.dns_resolver import DnsResolver
 from leasebox.live.hub import Hub, running
 from leasebox.mail.jobs import Parser
 from leasebox.mail.model import WAKE_PARSER
 from leasebox.mail.parse_pool import ParsePool
 from leasebox.mail.sender_auth import CAP_S, SenderCheck
+from leasebox.sending.bounces import BounceDesk
+from leasebox.values.keys import Purpose, ring
 from leasebox.wiring import process
+from leasebox.wiring.domains import resolver
 
 
 def run(settings: Settings, ready: Callable[[str], None]) -> None:
@@ -19,8 +21,10 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
     async def main(stop: asyncio.Event) -> None:
         async with process.backbone(settings, connections=8) as base, running(Hub(base.cache)) as hub:
             pool = ParsePool()
-            judge = SenderCheck(_resolver(settings), wait_s=CAP_S)
-            parser = Parser(base.db, pool, judge, base.clock)
+            judge = SenderCheck(resolver(settings), wait_s=CAP_S)
+            paths = ring(settings.secret, settings.secret_previous, Purpose.RETURN_PATH)
+            desk = BounceDesk(base.db, process.lease_policy(settings), paths, base.clock)
+            parser = Parser(base.db, pool, judge, base.clock, desk)
             process.settle()
             with hub.listening(WAKE_PARSER, "") as woken:
                 ready("")
@@ -29,13 +33,3 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
             await pool.close()
 
     process.run(main)
-
-
-def _resolver(settings: Settings) -> DnsResolver | None:
-    match settings.dns.mode:
-        case "off":
-            return None
-        case "system":
-            return DnsResolver()
-        case _:
-            return DnsResolver(nameservers=tuple(server.host for server in settings.dns.servers))

@@ -15,7 +15,7 @@ from leasebox.config import Settings
 from leasebox.infra import cache, db, log, migrate
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database
-from leasebox.leases.model import Doors, LeasePolicy
+from leasebox.leases.model import LeasePolicy
 from leasebox.values.clock import Clock, SystemClock
 from leasebox.values.errors import Unavailable
 
@@ -88,11 +88,6 @@ def lease_policy(settings: Settings) -> LeasePolicy:
         quota_bytes=settings.lease_quota_mib * 1024 * 1024,
         quota_messages=settings.lease_quota_mails,
     )
-
-
-def doors() -> Doors:
-    """Submission, IMAP and webmail do not exist in this version, and the API says so."""
-    return Doors(webmail_url=None, smtp=None, imap=None)
 
 
 def _revealed(secret: object) -> str:

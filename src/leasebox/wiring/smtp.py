@@ -1,8 +1,7 @@
-"""The smtp role: mail comes in here."""
+"""The smtp role: mail comes in here, and mailboxes hand theirs in."""
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Callable
 
 from leasebox.config import Settings
@@ -16,6 +15,9 @@ from leasebox.mail.smtp_data import Bounds
 from leasebox.mail.smtp_limits import Limits
 from leasebox.values.rate import Rate
 from leasebox.wiring import process
+from leasebox.wiring.domains import mx_host
+from leasebox.wiring.sending import house_addresses
+from leasebox.wiring.submission import open_door
 
 _MIB = 1024 * 1024
 
@@ -36,10 +38,11 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
 
     async def main(stop: asyncio.Event) -> None:
         async with process.backbone(settings, connections=6) as base:
-            intake = GroupIntake(base.db, process.lease_policy(settings), base.clock)
+            policy, hostname = process.lease_policy(settings), mx_host(settings)
+            intake = GroupIntake(base.db, policy, base.clock, house_addresses(settings))
             committing = asyncio.create_task(intake.run())
-            hostname = socket.getfqdn() if "." in socket.getfqdn() else settings.mail_domain
-            pair = _certificate(settings, base, hostname)
+            context = tls.server_context(*_certificate(settings, base, hostname))
+            rate = MailRate(base.cache, settings.smtp_rate)
             server = await smtp.serve(
                 intake,
                 host=settings.smtp.host,
@@ -47,18 +50,18 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
                 offer=smtp.Offer(hostname, settings.mail_domain, bounds=Bounds(octets=settings.max_mail_mib * _MIB)),
                 clock=base.clock,
                 limits=Limits(per_client=settings.smtp_connections),
-                rate=MailRate(base.cache, settings.smtp_rate),
+                rate=rate,
                 senders=DeniedSenders(base.db, base.clock),
-                tls=tls.server_context(*pair),
+                tls=context,
                 trusted_proxies=tuple(settings.trusted_proxies),
             )
-            process.settle()
-            host, port = server.addresses[0]
-            ready(f"smtp={Address(host, port)}")
-            stopping = asyncio.create_task(stop.wait())
-            # Without the one who commits no mail is ever answered: then this process ends, and is started anew.
-            await asyncio.wait([stopping, committing], return_when=asyncio.FIRST_COMPLETED)
-            await server.close()
+            async with open_door(settings, base, context, rate) as submission:
+                process.settle()
+                ready(f"smtp={Address(*server.addresses[0])} submission={Address(*submission.addresses[0])}")
+                stopping = asyncio.create_task(stop.wait())
+                # Without the one who commits no mail is ever answered: then this process ends, and is started anew.
+                await asyncio.wait([stopping, committing], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.gather(server.close(), submission.close())
             committing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await committing

@@ -1,7 +1,7 @@
 """The worker role: what happens because time passes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from leasebox.admin import service as admin
@@ -10,13 +10,20 @@ from leasebox.audit.logs import AUDIT, FACTS
 from leasebox.audit.tables import Log
 from leasebox.billing.invoice_jobs import close_months
 from leasebox.billing.jobs import forget_windows, release_holds
+from leasebox.billing.low_balance import BalanceWatch
 from leasebox.billing.usage_seal import USAGE
 from leasebox.config import Settings
 from leasebox.identity import service as identity
-from leasebox.infra import kept_answers
+from leasebox.infra import facts_loop, kept_answers
+from leasebox.infra.facts_log import WAKE_NEW_FACTS
+from leasebox.leases.life_jobs import tell_ends
+from leasebox.live.hub import Hub, running
 from leasebox.mail.jobs import every, purge
 from leasebox.values.keys import Purpose, derive
 from leasebox.wiring import process
+from leasebox.wiring.domains import mind_domains
+from leasebox.wiring.outgoing import send_mail
+from leasebox.wiring.webhooks import deliver, fan_out
 
 # Every log that is sealed: by this role, and looked at by `leasebox audit`.
 SEALED: tuple[Log, ...] = (AUDIT, FACTS, USAGE)
@@ -27,13 +34,15 @@ _TIDY_EVERY_S = 600.0
 _INVOICES_EVERY_S = 300.0
 # Until it is sealed, a row can be changed unseen by whoever can write to the database behind our back.
 _SEAL_EVERY_S = 10.0
+_ENDS_EVERY_S = 1.0
+_BALANCES_EVERY_S = 5.0
 
 
 def run(settings: Settings, ready: Callable[[str], None]) -> None:
     """Run the periodic jobs until told to stop."""
 
     async def main(stop: asyncio.Event) -> None:
-        async with process.backbone(settings, connections=3) as base:
+        async with process.backbone(settings, connections=10) as base, running(Hub(base.cache)) as hub:
             policy = process.lease_policy(settings)
             head_key = derive(settings.secret, Purpose.AUDIT_HEAD)
 
@@ -45,9 +54,21 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
             async def forget_answers() -> None:
                 await base.db.transact(lambda tx: kept_answers.forget(tx, base.clock.now()))
 
+            async def publish_facts() -> None:
+                # Who handles each new fact, in the transaction that numbers it.
+                fan_outs: Sequence[facts_loop.FanOut] = (fan_out(base),)
+                with hub.listening(WAKE_NEW_FACTS, "") as woken:
+                    await facts_loop.run(base.db, fan_outs, woken, stop)
+
             process.settle()
             ready("")
             await asyncio.gather(
+                send_mail(settings, base, hub, stop),
+                mind_domains(settings, base, stop),
+                publish_facts(),
+                deliver(settings, base, hub, stop),
+                every(_ENDS_EVERY_S, lambda: tell_ends(base.db, base.clock), "lease ends", stop),
+                every(_BALANCES_EVERY_S, BalanceWatch(base.db, base.clock).look, "balances", stop),
                 every(_PURGE_EVERY_S, lambda: purge(base.db, policy, base.clock), "purge", stop),
                 every(_SESSIONS_EVERY_S, forget_sessions, "sessions", stop),
                 every(_HOLDS_EVERY_S, lambda: release_holds(base.db, base.clock), "holds", stop),

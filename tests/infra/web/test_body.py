@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasebox.infra.web.body import decode
+from leasebox.infra.web.body import decode, decode_with_nul
 from leasebox.values.errors import BadRequest
 
 
@@ -67,3 +67,12 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
         decode(raw, Order)
     except BadRequest as refused:
         assert refused.fields["errors"]
+
+
+def test_a_route_that_judges_its_texts_itself_is_given_a_nul() -> None:
+    raw = rb'{"name": "a\u0000b", "hours": 1}'
+    assert decode_with_nul(raw, Order).name == "a\x00b"
+    assert paths(raw) == {"body.name"}
+    with pytest.raises(BadRequest) as refused:
+        decode_with_nul(rb'{"name": "a\u0000b", "surprise": 1}', Order)
+    assert {fault.path for fault in refused.value.fields["errors"]} == {"body.surprise", "body.hours"}

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from leasebox.values.facts import FACTS
 from tests.kit import House
 from tests.kit_mail import shared_house
 from tests.tours.sample import operations
@@ -63,3 +64,14 @@ async def test_it_is_openapi_3_1_with_the_instances_own_words(described: dict[st
     assert described["info"]["title"] == "leasebox"
     assert described["info"]["contact"]["url"] == "http://leasebox.test"
     assert described["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+async def test_every_event_is_shown_with_an_example(described: dict[str, Any]) -> None:
+    assert set(described["webhooks"]) == set(FACTS)
+    properties = set(described["components"]["schemas"]["Event"]["properties"])
+    for type_, item in described["webhooks"].items():
+        told = item["post"]["requestBody"]["content"]["application/json"]
+        assert told["schema"] == {"$ref": "#/components/schemas/Event"}
+        assert set(told["example"]) == properties
+        assert told["example"]["type"] == type_
+        assert told["example"]["data"] == FACTS[type_].example

@@ -38,7 +38,11 @@ class StrictJson(AbstractDTO[T]):
     def decode_bytes(self, value: bytes) -> Any:
         _require_json(self.asgi_connection)
         field = self.asgi_connection.route_handler.parsed_data_field
-        return decode(value, field.annotation)
+        return self.read(value, field.annotation)
+
+    def read(self, raw: bytes, kind: type[Any]) -> Any:
+        """The body as `kind`. Raises BadRequest."""
+        return decode(raw, kind)
 
     @classmethod
     def create_for_field_definition(cls, *args: Any, **kwargs: Any) -> None:
@@ -60,12 +64,24 @@ class StrictJson(AbstractDTO[T]):
         return False
 
 
-def decode(raw: bytes, kind: type[T]) -> T:
-    """Read JSON as `kind`. Raises BadRequest whose `errors` lists every fault found."""
+class WithNul(StrictJson[T]):
+    """The same for a route that judges every text itself, so that it can tell of a NUL beside all other faults."""
+
+    def read(self, raw: bytes, kind: type[Any]) -> Any:
+        return decode_with_nul(raw, kind)
+
+
+def decode_with_nul(raw: bytes, kind: type[T]) -> T:
+    """Read JSON as `kind`; its texts may hold NUL characters. Raises BadRequest whose `errors` lists every fault."""
     try:
-        value = msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise _refusal(raw, kind, str(fault)) from None
+
+
+def decode(raw: bytes, kind: type[T]) -> T:
+    """Read JSON as `kind`. Raises BadRequest whose `errors` lists every fault found, or names the first NUL."""
+    value = decode_with_nul(raw, kind)
     if rb"\u0000" in raw:
         _refuse_nul(msgspec.json.decode(raw), "body")
     return value

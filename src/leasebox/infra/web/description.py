@@ -8,6 +8,8 @@ import msgspec
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 
+from leasebox.values.facts import FACTS, Event, example_of
+
 _REF = "#/components/schemas/{name}"
 
 
@@ -33,7 +35,21 @@ def describe(app: Litestar) -> dict[str, Any]:
         schema = described["components"]["schemas"].get(kind.__name__)
         if schema is not None and kind.__module__.startswith("leasebox.") and "__doc__" in vars(kind):
             schema["description"] = inspect.cleandoc(kind.__doc__ or "")
+    described["webhooks"] = {type_: {"post": _webhook(type_)} for type_ in FACTS}
     return described
+
+
+def _webhook(type_: str) -> dict[str, Any]:
+    """An event as it is posted to a webhook; SSE and WebSocket send the same body."""
+    content = {"schema": {"$ref": _REF.format(name=Event.__name__)}, "example": msgspec.to_builtins(example_of(type_))}
+    return {
+        "operationId": type_.replace(".", "_"),
+        "tags": ["Events"],
+        "summary": type_,
+        "description": FACTS[type_].meaning,
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "responses": {"2XX": {"description": "Taken; anything else is tried again."}},
+    }
 
 
 def _structs(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:

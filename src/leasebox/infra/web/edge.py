@@ -81,6 +81,8 @@ class Edge:
                         _allow(self._methods.of(scope["path"]))
                     ]
                 message["headers"] = [*headers, *_extra_headers(scope["state"])]
+            elif message["type"] == "websocket.accept":
+                status = HTTPStatus.SWITCHING_PROTOCOLS.value
             await send(message)
 
         try:
