@@ -94,7 +94,7 @@ async def test_an_operator_takes_a_domain_away(estate: Estate, desk: httpx.Async
         await estate.verify(agent, view),
         await agent.http.delete(f"{DOMAINS}/{view['domain_id']}"),
     ):
-        assert (refused.status_code, refused.json()["error"]) == (403, "domain_blocked")
+        assert (refused.status_code, refused.json()["reason"]) == (403, "domain_blocked")
     assert (await agent.http.post(DOMAINS, json={"domain": view["domain"]})).status_code == 409
     assert (await agent.ask_lease(domain=view["domain"])).status_code == 422
     rows = await audited(estate.house, resource=view["domain_id"])

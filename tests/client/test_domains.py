@@ -88,10 +88,10 @@ def test_all_pages_are_walked(server: FakeServer, box: Client) -> None:
 
 
 def test_a_refusal_is_told_and_an_id_cannot_leave_its_path(server: FakeServer, box: Client) -> None:
-    server.script["POST", PATH] = [problem(409, "domain_exists")]
+    server.script["POST", PATH] = [problem(409, "conflict", reason="domain_exists")]
     with pytest.raises(ApiError) as refused:
         box.domains.add("acme.test")
-    assert refused.value.error == "domain_exists"
+    assert refused.value.error == "conflict"
     with pytest.raises(ApiError):
         box.domains.remove("../agents")
     assert server.calls[-1].url.raw_path == b"/v2/domains/..%2Fagents"

@@ -65,7 +65,7 @@ async def test_from_a_name_to_mail(estate: Estate) -> None:
         (message,) = await kit_mail.messages_of(agent)
         assert message["otp_code"] == "481201"
         in_use = await agent.http.delete(f"{DOMAINS}/{view['domain_id']}")
-        assert (in_use.status_code, in_use.json()["error"], in_use.json()["leases"]) == (409, "domain_in_use", 2)
+        assert (in_use.status_code, in_use.json()["reason"], in_use.json()["leases"]) == (409, "domain_in_use", 2)
         for each in (await agent.http.get(LEASES, params={"status": "active"})).json()["items"]:
             await agent.http.post(f"{LEASES}/{each['lease_id']}/release")
         assert (await post.rcpt(lease["address"])).startswith("550")
@@ -169,7 +169,7 @@ async def test_a_name_is_brought_once_and_one_idempotency_key_does_it_once(estat
     assert [each.status_code for each in answers] == [201] * 4
     assert len({each.json()["domain_id"] for each in answers}) == 1
     again = await agent.http.post(DOMAINS, json={"domain": name.upper()})
-    assert (again.status_code, again.json()["error"]) == (409, "domain_exists")
+    assert (again.status_code, again.json()["reason"]) == (409, "domain_exists")
     assert [each["domain"] for each in (await agent.http.get(DOMAINS)).json()["items"]] == [name]
 
 
@@ -179,7 +179,7 @@ async def test_of_many_additions_at_once_only_as_many_wait_as_may(estate: Estate
     answers = await asyncio.gather(*(agent.http.post(DOMAINS, json={"domain": name}) for name in names))
     statuses = [each.status_code for each in answers]
     assert (statuses.count(201), statuses.count(409)) == (25, 4)
-    assert {each.json()["error"] for each in answers if each.status_code == 409} == {"too_many_domains"}
+    assert {each.json()["reason"] for each in answers if each.status_code == 409} == {"too_many_domains"}
     made = [each.json() for each in answers if each.status_code == 201]
     listed = (await agent.http.get(DOMAINS, params={"limit": 20})).json()
     rest = (await agent.http.get(DOMAINS, params={"limit": 20, "cursor": listed["next_cursor"]})).json()
@@ -215,7 +215,7 @@ async def test_two_tenants_may_wait_for_one_name_and_one_gets_it(estate: Estate)
     assert sorted(each.status_code for each in answers) == [200, 409]
     assert [each.status_code for each in again] == [each.status_code for each in answers]
     (lost,) = [each for each in answers if each.status_code == 409]
-    assert lost.json()["error"] == "domain_taken"
+    assert lost.json()["reason"] == "domain_taken"
     held = "SELECT count(*) FROM domains WHERE name = $1 AND state = 'verified'"
     assert await kit_mail.value(estate.house, held, name) == 1
     winner, loser = (first, second) if answers[0].status_code == 200 else (second, first)
@@ -264,7 +264,7 @@ async def test_no_dns_at_all_is_told(database_url: str, redis_url: str, tmp_path
         agent = await house.agent()
         view = (await agent.http.post(DOMAINS, json={"domain": "d.acme.test"})).json()
         answer = await agent.http.post(f"{DOMAINS}/{view['domain_id']}/verify")
-        assert (answer.status_code, answer.json()["error"]) == (409, "dns_off")
+        assert (answer.status_code, answer.json()["reason"]) == (409, "dns_off")
         assert "LEASEBOX_DNS" in answer.json()["fix"]
 
 

@@ -137,7 +137,7 @@ async def test_a_sold_domain_goes_to_its_next_owner_and_nobody_reads_the_others_
     estate.publish(new)
     async with kit_mail.receiving(estate.house) as post:
         refused = await estate.verify(buyer, new)
-        assert (refused.status_code, refused.json()["error"]) == (409, "domain_taken")
+        assert (refused.status_code, refused.json()["reason"]) == (409, "domain_taken")
         for _ in range(4):
             await a_day_later(estate, look, seller)
         buyer.http.headers["authorization"] = (await estate.house.agent(buyer.wallet)).http.headers["authorization"]

@@ -323,7 +323,7 @@ async def test_a_process_that_ends_closes_its_streams_at_once(house: House) -> N
         async with asyncio.timeout(2):
             await stream.over()
         assert stream.closed is not None
-        assert stream.closed["error"] == "closing"
+        assert stream.closed["reason"] == "closing"
 
 
 async def test_a_comment_comes_while_nothing_happens(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

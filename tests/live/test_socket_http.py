@@ -197,7 +197,7 @@ async def test_who_says_nothing_is_sent_away(house: House, monkeypatch: pytest.M
     for headers in ({}, {"authorization": bearer(agent)}):
         async with connected(house, **headers) as socket:
             assert await socket.over() == 4400
-            assert (await socket.hears("error"))["error"] == "nothing_asked"
+            assert (await socket.hears("error"))["reason"] == "nothing_asked"
 
 
 async def test_mailboxes_and_events_of_others_look_like_none(house: House) -> None:
@@ -273,7 +273,7 @@ async def test_a_process_that_ends_says_so(house: House) -> None:
         async with asyncio.timeout(2):
             for socket in (subscribed, waiting, stranger):
                 assert await socket.over() == 1012
-                assert (await socket.hears("error"))["error"] == "closing"
+                assert (await socket.hears("error"))["reason"] == "closing"
 
 
 async def test_a_reader_who_stands_still_is_cut_off_and_goes_on_later(

@@ -356,7 +356,7 @@ class TestLimits:
         await change(ann.house, limit, ann.mailbox_id, ann.tenant_id, ann.house.clock.now())
         assert (await ann.account())["daily_send_limit"] == 5
         alone = await ann.ask([f"p{number}@a.example" for number in range(6)])
-        assert (alone.status_code, alone.json()["error"], alone.json()["retry_at"]) == (429, "daily_send_limit", None)
+        assert (alone.status_code, alone.json()["reason"], alone.json()["retry_at"]) == (429, "daily_send_limit", None)
         codes = await statuses([ann.ask([f"{n}@a.example", f"{n}@b.example"]) for n in range(8)])
         assert codes == [202] * 2 + [429] * 6
         refused = await ann.ask(["x@a.example", "y@a.example"])

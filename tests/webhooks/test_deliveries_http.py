@@ -58,7 +58,7 @@ async def test_a_dead_one_is_sent_again_with_a_fresh_schedule(run: House) -> Non
     (found,) = await deliveries_of(agent, state="dead")
     path = f"{DELIVERIES}/{found['delivery_id']}/redeliver"
     refused = await agent.http.post(path)
-    assert (refused.status_code, refused.json()["error"], refused.json()["disabled_reason"]) == (
+    assert (refused.status_code, refused.json()["reason"], refused.json()["disabled_reason"]) == (
         409, "webhook_disabled", "gone",
     )  # fmt: skip
     await agent.http.patch(f"{HOOKS}/{made['webhook_id']}", json={"status": "enabled"})

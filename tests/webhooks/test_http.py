@@ -72,15 +72,15 @@ async def test_a_secret_of_ones_own_signs(run: House, works: Works, receiver: Re
 @pytest.mark.parametrize(
     ("order", "status", "error"),
     [
-        ({"target_url": "ftp://hooks.example/"}, 422, "target_refused"),
-        ({"target_url": "https://user@hooks.example/"}, 422, "target_refused"),
-        ({"target_url": "https://2130706433/"}, 422, "target_refused"),
-        ({"target_url": "http://10.0.0.1/"}, 422, "target_refused"),
-        ({"target_url": "http://169.254.169.254/"}, 422, "target_refused"),
-        ({"target_url": "http://[::1]/"}, 422, "target_refused"),
-        ({"target_url": "http://[::ffff:10.0.0.1]/"}, 422, "target_refused"),
-        ({"target_url": "https://hooks.example:25/"}, 422, "target_refused"),
-        ({"target_url": "nonsense"}, 422, "target_refused"),
+        ({"target_url": "ftp://hooks.example/"}, 422, "unprocessable"),
+        ({"target_url": "https://user@hooks.example/"}, 422, "unprocessable"),
+        ({"target_url": "https://2130706433/"}, 422, "unprocessable"),
+        ({"target_url": "http://10.0.0.1/"}, 422, "unprocessable"),
+        ({"target_url": "http://169.254.169.254/"}, 422, "unprocessable"),
+        ({"target_url": "http://[::1]/"}, 422, "unprocessable"),
+        ({"target_url": "http://[::ffff:10.0.0.1]/"}, 422, "unprocessable"),
+        ({"target_url": "https://hooks.example:25/"}, 422, "unprocessable"),
+        ({"target_url": "nonsense"}, 422, "unprocessable"),
         ({"target_url": ""}, 400, "bad_request"),
         ({"target_url": "https://hooks.example/" + "x" * 2100}, 400, "bad_request"),
         ({"target_url": None}, 400, "bad_request"),
@@ -88,11 +88,11 @@ async def test_a_secret_of_ones_own_signs(run: House, works: Works, receiver: Re
         ({"event_types": ["usage.denied"]}, 400, "bad_request"),
         ({"event_types": ["webhook.test"]}, 400, "bad_request"),
         ({"event_types": "*"}, 400, "bad_request"),
-        ({"secret": "x"}, 422, "secret_refused"),
-        ({"secret": "whsec_"}, 422, "secret_refused"),
-        ({"secret": "whsec_" + "YW" * 15}, 422, "secret_refused"),
-        ({"secret": "whsec_" + "YW" * 44}, 422, "secret_refused"),
-        ({"secret": "whsec_" + "Y-" * 22}, 422, "secret_refused"),
+        ({"secret": "x"}, 422, "unprocessable"),
+        ({"secret": "whsec_"}, 422, "unprocessable"),
+        ({"secret": "whsec_" + "YW" * 15}, 422, "unprocessable"),
+        ({"secret": "whsec_" + "YW" * 44}, 422, "unprocessable"),
+        ({"secret": "whsec_" + "Y-" * 22}, 422, "unprocessable"),
         ({"secret": "whsec_" + "x" * 300}, 400, "bad_request"),
         ({"mailbox_ids": []}, 400, "bad_request"),
         ({"mailbox_ids": ["mbx_nonsense"]}, 404, "not_found"),
@@ -152,7 +152,7 @@ async def test_a_tenant_has_only_so_many_whoever_makes_them_at_once(
     found = await kit_mail.statuses([ask_hook(agent.http, URL) for _ in range(10)])
     assert found == [201] * 3 + [409] * 7
     refused = await ask_hook(agent.http, URL)
-    assert (refused.json()["error"], refused.json()["limit"]) == ("too_many_webhooks", 3)
+    assert (refused.json()["reason"], refused.json()["limit"]) == ("too_many_webhooks", 3)
     assert (await ask_hook(other.http, URL)).status_code == 201
     lease = await agent.lease()
     own = await agent.http.patch(f"/v2/mailboxes/accounts/{lease['account_id']}", json={"webhook_url": URL})
@@ -227,7 +227,7 @@ async def test_disabling_gives_up_what_waits_and_enabling_begins_anew(run: House
     for call in ("test", "replay"):
         body = {"from": "2026-11-20T10:00:00Z"} if call == "replay" else None
         refused = await agent.http.post(f"{path}/{call}", json=body)
-        assert (refused.status_code, refused.json()["error"]) == (409, "webhook_disabled")
+        assert (refused.status_code, refused.json()["reason"]) == (409, "webhook_disabled")
     works.runner._poster = ScriptedPoster(200)  # type: ignore[assignment]
     await agent.http.patch(path, json={"status": "enabled"})
     await tell(run, agent)
@@ -382,7 +382,7 @@ async def test_only_five_secrets_are_good_at_once(shared: House) -> None:
     path = f"{HOOKS}/{(await hook(agent, URL))['webhook_id']}/rotate-secret"
     found = await kit_mail.statuses([agent.http.post(path) for _ in range(8)])
     assert found == [200] * 4 + [409] * 4
-    assert (await agent.http.post(path)).json()["error"] == "too_many_secrets"
+    assert (await agent.http.post(path)).json()["reason"] == "too_many_secrets"
     shared.clock.advance(hours=25)
     assert (await agent.http.post(path)).status_code == 200
 
@@ -447,8 +447,8 @@ async def test_what_happened_before_the_endpoint_was_made_can_be_replayed(run: H
         ({"from": "yesterday"}, 400, "bad_request"),
         ({"from": "2026-11-20T10:00:00"}, 400, "bad_request"),
         ({"from": "2026-11-20T10:00:00Z", "to": "2026-11-19T10:00:00Z"}, 400, "bad_request"),
-        ({"from": "2026-01-01T00:00:00Z", "to": "2026-02-02T00:00:00Z"}, 422, "replay_too_large"),
-        ({"from": "0001-01-01T00:00:00Z"}, 422, "replay_too_large"),
+        ({"from": "2026-01-01T00:00:00Z", "to": "2026-02-02T00:00:00Z"}, 422, "unprocessable"),
+        ({"from": "0001-01-01T00:00:00Z"}, 422, "unprocessable"),
         ({"begin": "2026-11-20T10:00:00Z"}, 400, "bad_request"),
     ],
 )
@@ -465,7 +465,7 @@ async def test_more_than_one_call_replays_is_refused(run: House, monkeypatch: py
     begin = run.clock.now().isoformat()
     await tell(run, agent, count=4)
     refused = await agent.http.post(path, json={"from": begin})
-    assert (refused.status_code, refused.json()["error"], refused.json()["limit"]) == (422, "replay_too_large", 3)
+    assert (refused.status_code, refused.json()["reason"], refused.json()["limit"]) == (422, "replay_too_large", 3)
     assert await deliveries_of(agent) == []
 
 

@@ -8,27 +8,27 @@ class DomainRefused(Unprocessable):
 
 
 class DomainExists(Conflict):
-    code = "domain_exists"
+    reason = "domain_exists"
     fix = "Find it with GET /v2/domains, publish its records and call POST /v2/domains/{domain_id}/verify."
 
 
 class TooManyDomains(Conflict):
-    code = "too_many_domains"
+    reason = "too_many_domains"
     fix = "Verify or delete one of those that wait (GET /v2/domains), then add the next."
 
 
 class DomainTaken(Conflict):
-    code = "domain_taken"
+    reason = "domain_taken"
     fix = "Have the other tenant delete it, or remove its _leasebox TXT record and verify again after three days."
 
 
 class DomainInUse(Conflict):
-    code = "domain_in_use"
+    reason = "domain_in_use"
     fix = "Release the leases on it (GET /v2/mailboxes/leases), or wait until they end; then delete it."
 
 
 class DomainBlocked(Forbidden):
-    code = "domain_blocked"
+    reason = "domain_blocked"
     fix = "Ask the operator of this instance why it was unverified."
 
 
@@ -39,5 +39,5 @@ class DnsSilent(Unavailable):
 class DnsOff(Conflict):
     """409: the operator has turned DNS off, so that nothing can be verified here."""
 
-    code = "dns_off"
+    reason = "dns_off"
     fix = "Ask the operator of this instance to let it use DNS (LEASEBOX_DNS)."

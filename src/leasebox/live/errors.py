@@ -17,12 +17,12 @@ class TooManyStreams(RateLimited):
 class Closing(Unavailable):
     """This process is about to end."""
 
-    code = "closing"
+    reason = "closing"
     fix = "Connect again at once with the last event id that you have: nothing is lost or repeated."
 
 
 class NothingAsked(LeaseboxError):
     """A WebSocket on which nobody said in time what is wanted."""
 
-    code = "nothing_asked"
+    reason = "nothing_asked"
     fix = 'Send {"authenticate": {"token": "…"}} if no Authorization header was sent, then {"subscribe": {}}.'

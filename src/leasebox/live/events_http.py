@@ -169,10 +169,10 @@ async def _chunks(opened: Stream, path: str, trace: str, timeout_s: int | None) 
                     yield chunk
             reason = "timeout"
         except SlowReader as fault:
-            reason = fault.code
+            reason = fault.reason or fault.code
             raise
         except LeaseboxError as fault:
-            reason = fault.code
+            reason = fault.reason or fault.code
             yield sse.closed(problem(fault, path, trace))
         finally:
             metrics.STREAM_ENDS.labels(_DOOR, reason).inc()

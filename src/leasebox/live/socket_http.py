@@ -98,7 +98,7 @@ class SocketRoutes(Controller):
             except LeftError:
                 return
             except LeaseboxError as fault:
-                reason = fault.code
+                reason = fault.reason or fault.code
                 code = _RESTARTING if isinstance(fault, Closing) else _CODES + fault.kind.value
                 await conversation.refuse(fault)
             finally:

@@ -77,7 +77,7 @@ class DailyLimit(RateLimited):
     retry_at: when the next UTC day begins; null where the message has more recipients than a day's limit.
     """
 
-    code = "daily_send_limit"
+    reason = "daily_send_limit"
     fix = "Wait until retry_at, or send from another mailbox."
 
 

@@ -26,12 +26,14 @@ class Kind(Enum):
 class LeaseboxError(Exception):
     """A refusal that its caller can act upon.
 
-    code: stable word for programs. message: what happened, for people. fix: what to do next, one sentence.
-    fields: further facts of the case, shown beside the code. retry_after_s: seconds, where waiting helps.
+    code: stable word for programs, one of the contract's. reason: a finer word where one code stands for several cases.
+    message: what happened, for people. fix: what to do next, one sentence. fields: further facts of the case, shown
+    beside the code. retry_after_s: seconds, where waiting helps.
     """
 
     kind = Kind.BAD_REQUEST
     code = "bad_request"
+    reason: str | None = None
     fix = "Correct the request and send it again."
 
     def __init__(
@@ -40,7 +42,7 @@ class LeaseboxError(Exception):
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
-        self.fields = fields
+        self.fields = fields if self.reason is None else {"reason": self.reason, **fields}
         if fix is not None:
             self.fix = fix
 

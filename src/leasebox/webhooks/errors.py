@@ -6,40 +6,39 @@ from leasebox.values.errors import Conflict, Unprocessable
 class TargetRefused(Unprocessable):
     """422: the URL is none that we call."""
 
-    code = "target_refused"
     fix = "Give an absolute http or https URL with a public host, without user, fragment or blanks."
 
 
 class SecretRefused(Unprocessable):
     """422: the secret is none by Standard Webhooks."""
 
-    code = "secret_refused"
+    reason = "secret_refused"
     fix = "Send whsec_ and the base64 of 24 to 64 random bytes, or leave secret out to have one made."
 
 
 class TooManyWebhooks(Conflict):
     """409: the tenant has as many endpoints as it may have."""
 
-    code = "too_many_webhooks"
+    reason = "too_many_webhooks"
     fix = "Delete a webhook that you no longer need; one may have many event types and mailboxes."
 
 
 class WebhookDisabled(Conflict):
     """409: nothing is sent to a disabled endpoint."""
 
-    code = "webhook_disabled"
+    reason = "webhook_disabled"
     fix = "Enable it first: PATCH /v2/webhooks/{webhook_id} with status enabled."
 
 
 class TooManySecrets(Conflict):
     """409: several old secrets are good still."""
 
-    code = "too_many_secrets"
+    reason = "too_many_secrets"
     fix = "Wait until an older secret has expired, 24 hours after it was replaced."
 
 
 class ReplayTooLarge(Unprocessable):
     """422: the window holds more than one call replays."""
 
-    code = "replay_too_large"
+    reason = "replay_too_large"
     fix = "Replay a shorter window, and the rest after it."

@@ -76,7 +76,7 @@ async def test_one_that_takes_nothing_is_cut_off_and_the_body_told_why(monkeypat
                 yield b"x"
                 reader.takes.clear()
         except SlowReader as fault:
-            said.append(fault.code)
+            said.append(str(fault.reason))
             raise
 
     reader = Reader(application(chunks()))

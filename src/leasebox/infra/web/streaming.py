@@ -21,7 +21,7 @@ PATIENCE_S = 20.0
 class SlowReader(LeaseboxError):
     """Thrown into the generator of the body when its reader has taken nothing for `PATIENCE_S`."""
 
-    code = "slow_reader"
+    reason = "slow_reader"
     fix = "Read faster, and connect again with the last event id that you have: nothing is lost or repeated."
 
 
