@@ -5,13 +5,15 @@ VENV ?= .venv
 T ?=
 BENCH ?=
 JOBS ?= 2
+SEED ?=
+HOURS ?= 8
 
 BIN := $(VENV)/bin
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	--python-version 3.11 --custom-compile-command 'make lock' pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check e2e bench format lock clean
+.PHONY: help setup setup-dev run test check e2e faults soak bench format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -37,6 +39,12 @@ check: setup-dev ## format, lint, types, import contracts, house rules
 
 e2e: setup-dev ## whole stories against a running leasebox, where tests/e2e exists
 	@if [ -d tests/e2e ]; then exec $(BIN)/python -m pytest tests/e2e $(T); else echo 'leasebox: no tests/e2e'; fi
+
+faults: setup-dev ## kill, fill and freeze under load, then look for what was lost; SEED=n repeats a run
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
+
+soak: setup-dev ## the same for HOURS=8, a fault a minute, with the growth of memory
+	$(BIN)/python -m tests.faults --hours $(HOURS) --pause 60 $(if $(SEED),--seed $(SEED))
 
 bench: setup-dev ## measure this machine; BENCH=--quick takes a minute
 	$(BIN)/python -m tests.bench $(BENCH)
