@@ -16,7 +16,7 @@ from leasebox.sending.transport_pool import Pool
 from leasebox.values.errors import Unavailable
 from tests.fakes.relay import HANG, RESET, FakeRelay
 from tests.kit import House
-from tests.kit_mail import messages_of, parsing, until, value
+from tests.kit_mail import change, messages_of, parsing, until, value
 from tests.sending.outgoing import Author, Ways, becomes, rows, runner_of, sending, state_of, to, tried, wait_s, way
 
 ONE, TWO, THREE = "one@there.example", "Two@there.example", "three@there.example"
@@ -186,6 +186,30 @@ async def test_without_a_way_out_mail_waits_and_says_why(house: House, author: A
         assert await state_of(house, attempt) == "deferred"
     [recipient] = await rows(house, "send_recipients", attempt)
     assert recipient["reply_text"] == "4.4.4 No way to there.example: LEASEBOX_DNS is off and LEASEBOX_RELAY is not set"
+
+
+@pytest.mark.parametrize(
+    ("stop", "relent", "said"),
+    [
+        ("UPDATE leases SET frozen_at = now()", "UPDATE leases SET frozen_at = NULL", "The mailbox is frozen"),
+        ("UPDATE tenants SET status = 'suspended'", "UPDATE tenants SET status = 'active'", "The tenant is not active"),
+    ],
+    ids=["frozen", "suspended"],
+)
+async def test_whom_an_operator_has_stopped_sends_nothing_more(
+    house: House, author: Author, stop: str, relent: str, said: str
+) -> None:
+    async with FakeRelay().serving() as relay:
+        attempt = await author.queue(ONE)
+        await change(house, stop)
+        async with sending(house, to(relay)):
+            [one_try] = await tried(house, attempt, 1)
+            assert (one_try["outcome"], one_try["replies"][-1]["text"]) == ("deferred", f"4.7.1 {said}")
+            assert relay.mails == []
+            await change(house, relent)
+            house.clock.advance(seconds=61)
+            await becomes(house, attempt, "sent")
+    assert len(relay.mails) == 1
 
 
 async def test_a_domain_that_takes_no_mail_fails_at_once(house: House, author: Author) -> None:

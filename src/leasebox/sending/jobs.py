@@ -17,7 +17,7 @@ from leasebox.sending.queue_model import Cargo, Claimed, Hop, Pace
 from leasebox.sending.relay import NoRoute, Router
 from leasebox.sending.transport import Parcel, wire_form
 from leasebox.sending.transport_carrier import Carrier, Outcome, stopped
-from leasebox.sending.transport_reply import Reply
+from leasebox.sending.transport_reply import Reply, reply
 from leasebox.values.clock import Clock
 from leasebox.values.errors import Unavailable
 from leasebox.values.ids import SendAttemptId
@@ -32,6 +32,11 @@ DRAIN_S: Final = 15.0
 OCTETS: Final = 96 * 1024 * 1024
 """Content under way at once in one process; a single mail may always go."""
 _RETRY_S: Final = 0.3
+# Put off, so that it goes out if the operator relents before its time is over.
+_STOPPED: Final = {
+    "tenant": reply("leasebox", 450, "4.7.1 The tenant is not active"),
+    "mailbox": reply("leasebox", 450, "4.7.1 The mailbox is frozen"),
+}
 _MOMENT_S: Final = 0.01
 
 
@@ -136,15 +141,18 @@ class Runner:
             await self._give_up_for_now(hop)
 
     async def _work(self, hop: Hop) -> None:
-        if hop.route == "local":
-            at = self._clock.now()
-            await self._db.transact(lambda tx: queue.hand_in(tx, hop, self._policy, at, self._chance))
-            return
         cargo = await self._db.read(lambda tx: queue_store.cargo(tx, hop))
         if cargo is None or not cargo.recipients:
             await self._db.transact(lambda tx: queue.finish(tx, hop, self._clock.now()))
             return
         entry = Entry(self._db, self._policy, self._clock, hop, cargo, self._chance)
+        if cargo.stopped is not None:
+            await entry.settle(stopped([address for _, address in cargo.recipients], _STOPPED[cargo.stopped]))
+            return
+        if hop.route == "local":
+            at = self._clock.now()
+            await self._db.transact(lambda tx: queue.hand_in(tx, hop, self._policy, at, self._chance))
+            return
         try:
             route = await self._router.route(hop.destination)
         except NoRoute as nowhere:

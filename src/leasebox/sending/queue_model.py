@@ -26,7 +26,10 @@ class Hop(msgspec.Struct, frozen=True):
 
 
 class Cargo(msgspec.Struct, frozen=True):
-    """What a hop carries: the message, its author, and the recipients that still wait, each with its position."""
+    """What a hop carries: the message, its author, and the recipients that still wait, each with its position.
+
+    stopped: whom an operator has stopped since, the tenant (suspended, closed) or the mailbox (frozen), if any.
+    """
 
     tenant_id: TenantId
     header_message_id: str
@@ -34,6 +37,7 @@ class Cargo(msgspec.Struct, frozen=True):
     created_at: datetime
     content: bytes
     recipients: tuple[tuple[int, str], ...]
+    stopped: Literal["tenant", "mailbox"] | None = None
 
 
 class Line(msgspec.Struct, frozen=True):

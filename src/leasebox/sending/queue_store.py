@@ -55,11 +55,13 @@ UPDATE send_tries SET ended_at = $4 WHERE attempt_id = $1 AND destination = $2 A
 """
 _CARGO = """
 SELECT a.tenant_id, a.header_message_id, a.sender, a.created_at, c.content,
+       CASE WHEN t.status <> 'active' THEN 'tenant' WHEN l.frozen_at IS NOT NULL THEN 'mailbox' END AS stopped,
        ARRAY(SELECT position FROM send_recipients r WHERE r.attempt_id = a.id AND r.destination = $2
              AND r.state IN ('queued', 'deferred') ORDER BY position) AS positions,
        ARRAY(SELECT address FROM send_recipients r WHERE r.attempt_id = a.id AND r.destination = $2
              AND r.state IN ('queued', 'deferred') ORDER BY position) AS addresses
-FROM send_attempts a JOIN outgoing_contents c ON c.attempt_id = a.id WHERE a.id = $1
+FROM send_attempts a JOIN outgoing_contents c ON c.attempt_id = a.id
+JOIN tenants t ON t.id = a.tenant_id JOIN leases l ON l.id = a.lease_id WHERE a.id = $1
 """
 _BEGIN = """
 WITH mine AS (
@@ -177,6 +179,7 @@ async def cargo(tx: Tx, hop: Hop) -> Cargo | None:
         row["created_at"],
         row["content"],
         tuple(zip(row["positions"], row["addresses"], strict=True)),
+        row["stopped"],
     )
 
 
