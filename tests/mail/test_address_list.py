@@ -30,7 +30,7 @@ def read(value: bytes, hint: str = "") -> list[tuple[str, str]]:
         (b"<@relay.example,@b.example:joe@example.com>", [("", "joe@example.com")]),
         (b"Joe <mailto:joe@example.com>", [("Joe", "joe@example.com")]),
         (b"joe . blow @ example.com", [("", "joe.blow@example.com")]),
-        (b'"joe blow"@example.com', [("", '"joeblow"@example.com')]),
+        (b'"joe blow"@example.com', [("", '"joe blow"@example.com')]),
         (b'"joe@example.com"', [("", "joe@example.com")]),
         (b"joe@[192.0.2.1]", [("", "joe@[192.0.2.1]")]),
         (b'"support@bank.example" <evil@x.example>', [("support@bank.example", "evil@x.example")]),

@@ -25,6 +25,7 @@ UU = b"begin 644 cat.txt\n#0V%T\n`\nend\n"
         (b"aGVsbG8=\r\nIQ==\r\n", b"base64", "a/b", b"hello!", ()),
         (b"aGVsbG8=\r\n\r\n-- \r\nlist footer here\r\n", b"base64", "text/plain", b"hello", ("base64_trailed",)),
         (b"Your code is 1234", b"base64", "text/plain", b"Your code is 1234", ("base64_missing",)),
+        (b"\r\n", b"base64", "text/plain", b"", ()),
         (b"=41=0D=0A=\r\nB", b"quoted-printable", "text/plain", b"A\r\nB", ()),
         (b"A=  \r\nB=ZZ=", b"Quoted-Printable", "text/plain", b"AB=ZZ", ()),
         (UU, b"x-uuencode", "a/b", b"Cat", ()),

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from leasebox.mail import mime
@@ -190,6 +190,14 @@ TEXTS = st.text(max_size=60) | st.sampled_from(
     file=st.tuples(TEXTS, TEXTS | st.just("text/plain"), st.binary(max_size=80), st.none() | TEXTS, st.booleans()),
     headers=st.dictionaries(TEXTS | st.sampled_from(["X-A", "List-Id"]), TEXTS, max_size=2),
     name=st.none() | TEXTS,
+)
+@example(
+    to=['" "@b.example'],
+    subject="",
+    texts=("", None),
+    file=("x", "text/plain", b"", None, False),
+    headers={},
+    name=None,
 )
 def test_whatever_passes_is_composed_and_whatever_does_not_is_told(
     to: list[str],

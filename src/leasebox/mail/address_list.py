@@ -165,7 +165,10 @@ def _tidy(address: str, hint: str) -> str:
     if text[:7].lower() == "mailto:":
         text = text[7:]
     if not text.isprintable() or " " in text:
-        text = "".join(char for char in text if char.isprintable() and char != " ")
+        quoted, end, rest = text.rpartition('"@') if text.startswith('"') else ("", "", text)
+        # In a quoted local part (RFC 5322 §3.4.1) a blank is a character like others.
+        kept = "".join(filter(str.isprintable, quoted))
+        text = kept + end + "".join(char for char in rest if char.isprintable() and char != " ")
     local, at, domain = text.strip("'").rpartition("@")
     domain = domain.rstrip(".").lower()
     if not (at and local.strip("@") and domain) or len(local) + len(domain) >= ADDRESS_CHARS:

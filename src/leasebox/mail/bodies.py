@@ -64,7 +64,8 @@ def _quoted(depth: int, pieces: list[str]) -> str:
 
 
 def _decode_base64(body: bytes, kind: str, defects: Defects) -> bytes:
-    if kind.startswith("text/"):
+    # Nothing at all is what nothing is encoded as: an attached file may be empty.
+    if kind.startswith("text/") and body.strip():
         encoded = _without_prose(body)
         if not encoded.strip():
             defects.add("base64_missing")
