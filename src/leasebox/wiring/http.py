@@ -158,7 +158,7 @@ def routes(
             doors=doors,
             erase=staticmethod(erase_of_mailbox),
             urls=mailbox_urls(settings),
-            sends=partial(attempts.counters, daily_limit=sending.daily_limit),
+            sends=staticmethod(partial(attempts.counters, daily_limit=sending.daily_limit)),
         ),
         bind(SendRoutes, **core, policy=sending, till=desk.till, once=desk.once),
         bind(AttemptRoutes, **core, once=desk.once),
