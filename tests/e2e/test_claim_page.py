@@ -24,7 +24,9 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 def commands(url: str) -> str:
     """The guide's chapter about claims, as this instance serves it."""
-    blocks = re.findall(r"```bash\n(.*?)```", httpx.get(f"{url}/agents-guide.md").text, re.DOTALL)
+    guide = httpx.get(f"{url}/agents-guide.md").text
+    [chapter] = [each for each in re.split(r"(?m)^## ", guide) if "/v2/claims" in each and "```bash" in each]
+    blocks = re.findall(r"```bash\n(.*?)```", chapter, re.DOTALL)
     assert len(blocks) == 2
     return "set -eu\n" + "\n".join(blocks) + '\nprintf "%s" "$TOKEN" > token\n'
 
