@@ -1,10 +1,11 @@
 """What the house says of itself is true: README, CHANGELOG, Makefile, version, locks."""
 
+import functools
 import re
 import runpy
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import packages_distributions
 
 import pytest
@@ -42,7 +43,7 @@ def unpinned(lock: str, requirements: Iterable[str]) -> set[str]:
 
 def borrowed(module: Module, required: Iterable[str]) -> Iterable[str]:
     """What is imported only because somebody else happens to require it."""
-    owners = packages_distributions()
+    owners = _owners()
     wanted = {_name_of(each) for each in required}
     for line, _, origin in module.imports():
         root = origin.split(".")[0]
@@ -50,6 +51,12 @@ def borrowed(module: Module, required: Iterable[str]) -> Iterable[str]:
             continue
         if not wanted & {_name_of(each) for each in owners.get(root, [])}:
             yield module.fault(line, f"{root} is not among the dependencies of pyproject.toml")
+
+
+@functools.cache
+def _owners() -> Mapping[str, Sequence[str]]:
+    """Who brings each importable name; asked once, for it reads every installed package's files."""
+    return packages_distributions()
 
 
 def unhashed(lock: str) -> list[str]:
