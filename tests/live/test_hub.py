@@ -103,3 +103,14 @@ async def test_without_redis_the_hub_keeps_trying_and_ends_when_told(tmp_path: o
                 await woken(event, 0.3)
                 assert not event.is_set()
     await nobody.close()
+
+
+async def test_the_end_waits_for_those_who_leave_and_not_for_ever(redis: Cache) -> None:
+    hub = Hub(redis)
+    with hub.listening("a", "1"):
+        began = time.monotonic()
+        await hub.emptied(at_most_s=0.2)
+        assert time.monotonic() - began >= 0.2
+    began = time.monotonic()
+    await hub.emptied()
+    assert time.monotonic() - began < 0.5

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Wake
 
+_LAST_WORDS_S = 0.1
+
 
 class Hub:
     """Spreads wake-ups to the waiters of this process."""
@@ -34,6 +36,14 @@ class Hub:
         """Wake everybody for good: this process is about to end, so whoever waits should answer now."""
         self.closing = True
         self.spread(Wake("*", ""))
+
+    async def emptied(self, at_most_s: float = 1.0) -> None:
+        """Wait after `close` until those who waited have left, and a moment more for their last words to go out."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                while self._waiters:  # noqa: ASYNC110 - they leave one by one, and this is the end of the process
+                    await asyncio.sleep(0.01)
+        await asyncio.sleep(_LAST_WORDS_S)
 
     @contextlib.contextmanager
     def listening(self, channel: str, payload: str) -> Iterator[asyncio.Event]:

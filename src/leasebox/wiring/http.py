@@ -91,6 +91,7 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
             process.settle()
             await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
             hub.close()
+            await hub.emptied()
             server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
             await serving
 
