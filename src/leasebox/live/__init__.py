@@ -1,1 +1,1 @@
-"""Push: whoever waits hears at once that something was committed."""
+"""Push: long-poll, SSE and WebSocket; whoever waits hears at once what was committed, and misses nothing."""

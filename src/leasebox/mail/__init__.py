@@ -1,1 +1,1 @@
-"""Mail coming in: SMTP, MIME, sender authentication, codes and links, reading."""
+"""Mail coming in: SMTP, MIME, sender authentication, codes and links, threads, reading."""

@@ -1,1 +1,1 @@
-"""Mail going out: how much a tenant without a wallet may send."""
+"""Mail going out: drafts, the queue and its transport, submission by SMTP, bounces, suppressions, the cooldown."""

@@ -217,7 +217,8 @@ async def _tell(tx: Tx, attempt_id: SendAttemptId, row: Record, recipients: Sequ
     told = await attempts_store.tell(tx, attempt_id)
     for each in told:
         kind = MESSAGE_DELIVERED if each["state"] == "delivered" else MESSAGE_BOUNCED
-        said = {"address": each["address"], "reply_code": each["reply_code"], "reply_text": each["reply_text"]}
+        # What the other server wrote stays with the attempt: facts are sealed, and can never be forgotten.
+        said = {"address": each["address"], "reply_code": each["reply_code"]}
         facts.append(_fact(attempt_id, row, kind, said, at))
     await append(tx, facts)
     bounces = sum(each["state"] != "delivered" for each in told)
