@@ -38,7 +38,7 @@ Content-Type: multipart/mixed; boundary=b\r
 \r
 --b\r
 \r
-canary-text. Your verification code is 581379.\r
+canary-text. Your verification code is 5813792604.\r
 https://shop.example/verify?token=canary9f3kq7Zx1\r
 --b\r
 Content-Type: text/plain; name=canary-file.txt\r
@@ -146,7 +146,15 @@ async def owner(shared_house: House) -> AsyncIterator[Owner]:
         "invoice_id": await billed(shared_house, agent),
     }
     marks = {text for text in used_in(list(known.values())) if text and text != known["attachment_id"]}
-    marks |= {"canary", "581379", lease["address"], other["address"], other["lease_id"], agent.agent_id, key["hint"]}
+    marks |= {
+        "canary",
+        "5813792604",
+        lease["address"],
+        other["address"],
+        other["lease_id"],
+        agent.agent_id,
+        key["hint"],
+    }
     yield Owner(agent, known, marks, other["mailbox_id"], described)
     await agent.http.aclose()
 
