@@ -1,21 +1,17 @@
 """Fixtures on real engines: one embedded PostgreSQL and Valkey a test process, a fresh database a test."""
 
 import asyncio
-import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from leasebox.infra import migrate
 from leasebox.infra.embedded import Engines, EngineUrls
+from tests.databases import Databases, database_named, execute
 from tests.fakes.clock import FakeClock
 from tests.kit import House, opened, settings_for
-
-_NUMBER = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -34,19 +30,23 @@ def template(engines: EngineUrls) -> str:
     """The name of a migrated database that others are copied from."""
     assert engines.database_url is not None
     name = f"template_{os.getpid()}"
-    asyncio.run(_execute(engines.database_url, f"CREATE DATABASE {name}"))
+    asyncio.run(execute(engines.database_url, f"CREATE DATABASE {name}"))
     migrate.upgrade(database_named(engines.database_url, name))
     return name
 
 
-@pytest.fixture
-async def database_url(engines: EngineUrls, template: str) -> AsyncIterator[str]:
-    """A migrated database of this test's own."""
+@pytest.fixture(scope="session")
+def databases(engines: EngineUrls, template: str) -> Databases:
+    """Copies of the template, to be lent and given back."""
     assert engines.database_url is not None
-    name = f"test_{os.getpid()}_{next(_NUMBER)}"
-    await _execute(engines.database_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield database_named(engines.database_url, name)
-    await _drop(engines.database_url, name)
+    return Databases(engines.database_url, template)
+
+
+@pytest.fixture
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """A migrated database that is this test's own while it runs."""
+    async with databases.lent() as url:
+        yield url
 
 
 @pytest.fixture
@@ -61,28 +61,3 @@ async def house(database_url: str, redis_url: str, tmp_path: Path) -> AsyncItera
     """A whole instance in this process, with a clock to set."""
     async with opened(settings_for(database_url, redis_url, str(tmp_path)), FakeClock()) as one:
         yield one
-
-
-def database_named(url: str, name: str) -> str:
-    """The same server's URL with another database."""
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
-
-
-async def _drop(url: str, name: str) -> None:
-    """Drop a database; autovacuum may be at work in it, and is not ours to end."""
-    for _ in range(100):
-        try:
-            await _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
-        except (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectInUseError):
-            await asyncio.sleep(0.1)
-        else:
-            return
-    raise AssertionError(f"{name} is still in use after 10 s")
-
-
-async def _execute(url: str, sql: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()

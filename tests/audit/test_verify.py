@@ -14,7 +14,7 @@ from leasebox.audit.tables import audit_rows
 from leasebox.audit.verify import Figures, verify
 from leasebox.infra.embedded import EngineUrls
 from tests.audit.sealed import AUDIT, FACTS, KEY, ROW, STRANGE_KEY, Sealed, head_of, public, sealed_on
-from tests.conftest import database_named
+from tests.databases import database_named
 
 HEADS, PER_HEAD, UNSEALED = 8, 5, 3
 SIZE = HEADS * PER_HEAD

@@ -21,7 +21,7 @@ from leasebox.infra.embedded import Engines, EngineUrls
 from leasebox.values.keys import Purpose, derive
 from leasebox.values.secret import Secret
 from tests.audit.sealed import FACTS, ROW, STRANGE_KEY, Sealed, head_of, sealed_on
-from tests.conftest import database_named
+from tests.databases import database_named
 from tests.kit import SECRET
 
 OURS = derive(Secret(SECRET), Purpose.AUDIT_HEAD)

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from leasebox.infra import migrate
 from leasebox.infra.embedded import EngineUrls
 from leasebox.values.errors import Unavailable
-from tests.conftest import database_named
+from tests.databases import database_named
 
 FILES = sorted(path for path in (migrate.folder() / "versions").glob("*.py"))
 

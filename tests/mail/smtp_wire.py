@@ -1,6 +1,7 @@
 """A client and a server on real sockets, on both event loops, for the tests of the SMTP server."""
 
 import asyncio
+import contextlib
 import functools
 import ssl
 import tempfile
@@ -42,8 +43,12 @@ def on_both_loops(test: Callable[[], Awaitable[None]]) -> Callable[[Any], None]:
             with asyncio.Runner(loop_factory=make_loop) as runner:
                 runner.run(bounded())
 
-        with ThreadPoolExecutor(1) as pool:
+        # Nobody waits for the thread of a test that ran into its limit: it may never end.
+        pool = ThreadPoolExecutor(1)
+        try:
             pool.submit(in_thread).result()
+        finally:
+            pool.shutdown(wait=False)
 
     run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
     return run
@@ -127,14 +132,16 @@ class Client:
     @classmethod
     async def leave_all(cls) -> None:
         """Close whatever is still open, so that no socket outlives its test."""
-        for client in cls.opened:
+        left, cls.opened[:] = list(cls.opened), []
+        for client in left:
             client.leave()
-        cls.opened.clear()
         await asyncio.sleep(0.01)
 
     def leave(self) -> None:
         """Close without QUIT."""
-        self.writer.transport.abort()
+        # asyncio's TLS transport of Python 3.11 forgets its protocol once it has been closed twice.
+        with contextlib.suppress(AttributeError):
+            self.writer.transport.abort()
 
 
 async def until(condition: Callable[[], object]) -> None:
