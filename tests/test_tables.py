@@ -23,7 +23,7 @@ COLUMNS = """
 SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
        || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
        || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '') || ' ' || a.attidentity::text
-       || a.attgenerated::text AS line
+       || a.attgenerated::text || ' ' || a.attstorage::text AS line
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
@@ -32,6 +32,13 @@ CONSTRAINTS = """
 SELECT c.relname || ' ' || k.conname || ' ' || pg_get_constraintdef(k.oid) AS line
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND k.contype <> 'n'
+"""
+POLICIES = """
+SELECT c.relname || ' ' || c.relrowsecurity || ' ' || c.relforcerowsecurity || ' ' || p.polname || ' ' || p.polcmd::text
+       || ' ' || p.polpermissive || ' ' || (p.polroles = '{0}') || ' ' || coalesce(pg_get_expr(p.polqual, c.oid), '')
+       || ' CHECK ' || coalesce(pg_get_expr(p.polwithcheck, c.oid), '') AS line
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_policy p ON p.polrelid = c.oid
+WHERE n.nspname = 'public' AND (c.relrowsecurity OR c.relforcerowsecurity OR p.oid IS NOT NULL)
 """
 INDEXES = "SELECT indexdef AS line FROM pg_indexes WHERE schemaname = 'public'"
 
@@ -44,7 +51,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
             yield url
         return
     engines: EngineUrls = request.getfixturevalue("engines")
-    yield (engines.database_url or "").replace("/leasebox?", "/postgres?")
+    yield engines.database_url or ""
 
 
 async def fresh(server: str, name: str) -> str:
@@ -53,7 +60,7 @@ async def fresh(server: str, name: str) -> str:
     await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     await connection.execute(f"CREATE DATABASE {name}")
     await connection.close()
-    return server.replace("/postgres", f"/{name}", 1) if "?" in server else server.removesuffix("postgres") + name
+    return server.replace("/leasebox?", f"/{name}?", 1) if "?" in server else server.removesuffix("postgres") + name
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +95,9 @@ async def test_alembic_finds_no_difference(migrated: str, monkeypatch: pytest.Mo
     assert await on(migrated, compare) == []
 
 
-@pytest.mark.parametrize("sql", [COLUMNS, CONSTRAINTS, INDEXES], ids=["columns", "constraints", "indexes"])
+@pytest.mark.parametrize(
+    "sql", [COLUMNS, CONSTRAINTS, INDEXES, POLICIES], ids=["columns", "constraints", "indexes", "policies"]
+)
 async def test_nor_does_the_catalogue(server: str, migrated: str, sql: str) -> None:
     declared = await fresh(server, "by_declaration")
     await on(declared, metadata.create_all)

@@ -68,6 +68,16 @@ async def test_what_a_body_did_is_committed_or_undone_as_a_whole(store: Database
     assert await count(store) == 7
 
 
+async def test_many_rows_are_one_round_trip_and_part_of_the_transaction(store: Database) -> None:
+    async def body(tx: Tx) -> int:
+        await tx.run("CREATE TEMPORARY TABLE many (n int) ON COMMIT DROP")
+        await tx.many("INSERT INTO many SELECT $1", [(number,) for number in range(5)])
+        await tx.many("INSERT INTO many SELECT $1", [])
+        return int(await tx.value("SELECT sum(n) FROM many"))
+
+    assert await store.transact(body) == 10
+
+
 async def test_wake_ups_follow_the_commit(store: Database, heard: Heard) -> None:
     async def body(tx: Tx) -> None:
         tx.wake("mailbox", "mbx_1")

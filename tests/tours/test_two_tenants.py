@@ -95,6 +95,13 @@ class Owner(msgspec.Struct):
 
 @pytest.fixture(scope="module")
 async def owner(shared_house: House) -> AsyncIterator[Owner]:
+    made = await an_owner(shared_house)
+    yield made
+    await made.agent.http.aclose()
+
+
+async def an_owner(shared_house: House) -> Owner:
+    """A fresh tenant that has one of everything."""
     agent = await shared_house.agent()
     made = (await agent.http.post("/v2/agents", json={"name": "canary-agent"})).json()
     lease = await agent.lease(agent_id=made["agent_id"], purpose="canary-purpose", metadata={"canary-meta": "canary-v"})
@@ -155,8 +162,7 @@ async def owner(shared_house: House) -> AsyncIterator[Owner]:
         agent.agent_id,
         key["hint"],
     }
-    yield Owner(agent, known, marks, other["mailbox_id"], described)
-    await agent.http.aclose()
+    return Owner(agent, known, marks, other["mailbox_id"], described)
 
 
 async def billed(house: House, agent: Agent) -> str:

@@ -1,6 +1,8 @@
 """Routes of the instance as a whole: figures now, figures over time, health."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +19,7 @@ from leasebox.billing.usage import month_of
 from leasebox.infra import migrate
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database, Tx
+from leasebox.infra.reseal import SealedTable, Standing, standing
 from leasebox.infra.web.listing import MomentText, moment
 from leasebox.leases.model import LeasePolicy
 from leasebox.values.clock import Clock
@@ -73,8 +76,20 @@ class JobView(msgspec.Struct):
     oldest_at: datetime | None
 
 
+class SealsView(msgspec.Struct):
+    """How many rows of a table each master key seals. lost: those that are sealed with neither."""
+
+    table: str
+    current: int
+    previous: int
+    lost: int
+
+
 class HealthView(msgspec.Struct):
-    """migration: what the database is at, and what this version needs. redis: whether it answers."""
+    """migration: what the database is at, and what this version needs. redis: whether it answers.
+
+    seals: of what stays sealed for long; kept answers, gone within a day, `leasebox secrets status` counts.
+    """
 
     version: str
     at: datetime
@@ -82,6 +97,7 @@ class HealthView(msgspec.Struct):
     migration_needed: str
     redis: bool
     jobs: list[JobView]
+    seals: list[SealsView]
 
 
 class AdminOverviewRoutes(Controller):
@@ -94,6 +110,7 @@ class AdminOverviewRoutes(Controller):
     cache: Cache
     clock: Clock
     policy: LeasePolicy
+    sealed: Sequence[SealedTable]
 
     @get("/overview", operation_id="admin_overview", **admits(Right.LOOK))
     async def overview(self) -> OverviewView:
@@ -148,6 +165,7 @@ class AdminOverviewRoutes(Controller):
             migration_needed=migrate.revisions()[-1],
             redis=await self._redis_answers(),
             jobs=[JobView(row["job"], row["waiting"], row["oldest_at"]) for row in rows],
+            seals=[_seals(await self.db.read(partial(standing, table=table))) for table in self.sealed],
         )
 
     async def _redis_answers(self) -> bool:
@@ -156,6 +174,10 @@ class AdminOverviewRoutes(Controller):
         except Unavailable:
             return False
         return True
+
+
+def _seals(found: Standing) -> SealsView:
+    return SealsView(found.table, found.current, found.previous, sum(found.lost.values()))
 
 
 def _point(figure: Figure, point: Point) -> PointView:

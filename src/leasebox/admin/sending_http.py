@@ -78,7 +78,7 @@ class AdminAttemptRoutes(Controller):
     async def one(self, send_attempt_id: FromPath[str]) -> AdminAttemptView:
         """One attempt with its recipients and every reply of every server."""
         wanted = known_id(SendAttemptId, send_attempt_id)
-        return _view(await self.db.read(lambda tx: attempts.look(tx, None, wanted)))
+        return _view(await self.db.read(lambda tx: attempts.look(tx, wanted)))
 
     @post(
         "/{send_attempt_id:str}/cancel",
@@ -97,12 +97,12 @@ class AdminAttemptRoutes(Controller):
         wanted, now, trace = known_id(SendAttemptId, send_attempt_id), self.clock.now(), request_id(request)
 
         async def work(tx: Tx) -> AdminAttemptView:
-            tenant_id = TenantId.of((await attempts.look(tx, None, wanted)).head["tenant_id"])
+            tenant_id = TenantId.of((await attempts.look(tx, wanted)).head["tenant_id"])
             detail = {"note": data.note}
             await attempts.cancel_any(
                 tx, wanted, Act(now, admin.actor, "send.cancel", str(wanted), tenant_id, trace, detail=detail)
             )
-            return _view(await attempts.look(tx, None, wanted))
+            return _view(await attempts.look(tx, wanted))
 
         return await self.db.transact(work)
 
@@ -128,7 +128,7 @@ class AdminSuppressionRoutes(Controller):
         """Suppressed addresses of all tenants, newest first."""
         below, only = after(cursor), None if address is None else canonical(address)
         tenant = None if tenant_id is None else known_id(TenantId, tenant_id)
-        found = await self.db.read(lambda tx: suppressions.listed(tx, tenant, only, reason, below, limit + 1))
+        found = await self.db.read(lambda tx: suppressions.search(tx, tenant, only, reason, below, limit + 1))
         return page(found, limit, _suppression, lambda each: each.place)
 
     @delete("/", status_code=204, operation_id="admin_lift_suppression", **admits(Right.STEER, 404))

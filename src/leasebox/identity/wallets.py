@@ -23,7 +23,8 @@ async def bind_wallet(tx: Tx, caller: Caller, signer: Signer, at: datetime, requ
     await store.lock_tenant(tx, caller.tenant_id)
     if await store.list_wallets(tx, caller.tenant_id):
         _require_session(caller)
-    found = await store.find_tenant(tx, address)
+    async with tx.across_tenants("a wallet is one tenant's only"):
+        found = await store.find_tenant(tx, address)
     if found is None:
         await store.insert_wallet(tx, caller.tenant_id, address, signer.chain_id, at)
         await record(tx, caller.act(at, request_id, "wallet.bind", address))

@@ -3,20 +3,25 @@
 Doors open the transaction with `Database.transact`, verbs borrow it (house rule 3). Hot verbs run literal SQL on the
 raw asyncpg connection (one CTE costs 54-107 µs there, 290-680 µs through SQLAlchemy); SQLAlchemy Core declares the
 tables (`metadata`), drives Alembic and compiles dynamic filters (`Tx.select`).
+
+Where the task works for a tenant (`infra.wall`), the database shows and takes that tenant's rows only. A transaction
+says so in the message of its BEGIN; of reads, those pay a round trip that find their connection behind another wall.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
 import msgspec
-from sqlalchemy import MetaData
+from sqlalchemy import DDL, MetaData
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.sql import ClauseElement
 
+from leasebox.infra import reach, wall
 from leasebox.values.errors import Unavailable
 
 T = TypeVar("T")
@@ -29,6 +34,8 @@ metadata = MetaData(
         "ck": "%(table_name)s_%(constraint_name)s_check",
     }
 )
+# For a table whose column `content` holds whole mails: compressing them takes more CPU than storing them.
+UNCOMPRESSED_CONTENT = DDL("ALTER TABLE %(table)s ALTER COLUMN content SET STORAGE EXTERNAL")  # type: ignore[no-untyped-call]
 _DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
 _RETRIES = 5
 _PATIENCE_S = 5.0  # for a free connection of the pool
@@ -79,13 +86,48 @@ class Silence:
         del wakes
 
 
+class Connection(asyncpg.Connection):
+    """A connection that knows behind whose wall its session stands; None: it cannot say."""
+
+    __slots__ = ("stands_behind",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stands_behind: str | None = wall.SYSTEM
+
+    async def stand(self, behind: str) -> None:
+        """Move the session behind a wall. Outside of transactions only: a rollback would move it back."""
+        if self.stands_behind != behind:
+            self.stands_behind = None
+            await self.execute(f"SET {wall.SETTING} = '{behind}'")
+            self.stands_behind = behind
+
+    async def begin(self, behind: str) -> None:
+        """Open a transaction behind a wall; its end takes the session back to where it stands."""
+        local = "" if self.stands_behind == behind else f" SET LOCAL {wall.SETTING} = '{behind}'"
+        try:
+            await self.execute(f"BEGIN;{local}")
+        except BaseException:
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, *_GONE):
+                await self.execute("ROLLBACK;")
+            raise
+
+    async def move(self, behind: str) -> None:
+        """Move an open transaction behind another wall."""
+        await self.execute(f"SET LOCAL {wall.SETTING} = '{behind}'")
+
+
 class Tx:
     """A connection inside one transaction. Its methods take literal SQL with `$1` parameters."""
 
-    __slots__ = ("_connection", "wakes")
+    __slots__ = ("_behind", "_connection", "_move", "wakes")
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(
+        self, connection: Any, behind: str = wall.SYSTEM, move: Callable[[str], Awaitable[None]] | None = None
+    ) -> None:
         self._connection = connection
+        self._behind = behind
+        self._move = move
         self.wakes: list[Wake] = []
 
     async def all(self, sql: str, *values: Any) -> list[asyncpg.Record]:
@@ -108,11 +150,39 @@ class Tx:
         last = tag.rpartition(" ")[2]
         return int(last) if last.isdigit() else 0
 
+    async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute once for each row of values, all in one round trip."""
+        await self._connection.executemany(sql, rows)
+
     async def select(self, statement: ClauseElement) -> list[asyncpg.Record]:
         """All rows of a SQLAlchemy Core statement: for filters that vary from call to call."""
         compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
         order: Sequence[str] = compiled.positiontup or ()  # type: ignore[attr-defined]
         return await self.all(str(compiled), *(compiled.params[name] for name in order))
+
+    @contextlib.asynccontextmanager
+    async def across_tenants(self, why: str) -> AsyncIterator[None]:
+        """A passage through the wall: the block's statements see and change rows of all tenants.
+
+        why: for whoever reads the code; SECURITY.md counts the passages. Costs two round trips where a tenant's work
+        passes through, none in the system's.
+        """
+        assert why
+        if self._behind == wall.SYSTEM or self._move is None:
+            yield
+            return
+        await self._move(wall.SYSTEM)
+        inside, self._behind = self._behind, wall.SYSTEM
+        try:
+            yield
+        except BaseException:
+            # A transaction that cannot be moved back any more is lost, and takes no other statement.
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, *_GONE):
+                await self._move(inside)
+            raise
+        finally:
+            self._behind = inside
+        await self._move(inside)
 
     def wake(self, channel: str, payload: str) -> None:
         """Publish a hint once this transaction has committed; nothing is sent if it does not."""
@@ -122,9 +192,11 @@ class Tx:
 class Database:
     """A pool of connections for one process."""
 
-    def __init__(self, pool: Any, wakes: Wakes) -> None:
+    def __init__(self, pool: Any, wakes: Wakes, statement_cache: int = 256) -> None:
         self._pool = pool
         self._wakes = wakes
+        # Behind PgBouncer a session is anybody's between two transactions, so none may be left behind a wall.
+        self._shares_sessions = statement_cache == 0
 
     async def transact(self, body: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `body` in one READ COMMITTED transaction, commit, then publish its wake-ups.
@@ -133,9 +205,19 @@ class Database:
         Raises Unavailable when PostgreSQL does not answer, OutcomeUnknown when it has heard COMMIT and does not answer
         any more, StorageFull when its disk is full.
         """
+        return await self._patiently(body, _Transaction)
+
+    async def at_once(self, body: Callable[[Tx], Awaitable[T]]) -> T:
+        """The same for a body of one statement, which PostgreSQL commits by itself: one round trip instead of three.
+
+        The statement is a verb of `migrations/sql` that puts up the wall of its own tenant. A second one is refused.
+        """
+        return await self._patiently(body, _Statement)
+
+    async def _patiently(self, body: Callable[[Tx], Awaitable[T]], within: Callable[[Any], Any]) -> T:
         for attempt in range(1, _RETRIES + 1):
             try:
-                tx, answer = await self._attempt(body)
+                tx, answer = await self._attempt(body, within)
             except _RESTARTABLE:
                 if attempt == _RETRIES:
                     raise Unavailable("Too many callers changed the same rows.", retry_after_s=1) from None
@@ -146,13 +228,12 @@ class Database:
                 return answer
         raise AssertionError("unreachable")
 
-    async def _attempt(self, body: Callable[[Tx], Awaitable[T]]) -> tuple[Tx, T]:
+    async def _attempt(self, body: Callable[[Tx], Awaitable[T]], within: Callable[[Any], Any]) -> tuple[Tx, T]:
         done: list[tuple[Tx, T]] = []
         committed = False
         try:
             async with self._pool.acquire(timeout=_PATIENCE_S) as connection:
-                async with connection.transaction():
-                    tx = Tx(connection)
+                async with within(connection) as tx:
                     done.append((tx, await body(tx)))
                 committed = True
         except asyncpg.DiskFullError as fault:
@@ -163,10 +244,18 @@ class Database:
         return done[0]
 
     async def read(self, body: Callable[[Tx], Awaitable[T]]) -> T:
-        """Run `body` without BEGIN: each statement sees what is committed when it starts. Raises Unavailable."""
+        """Run `body` without BEGIN: each statement sees what is committed when it starts. Raises Unavailable.
+
+        Behind PgBouncer a tenant's reads stand in a READ COMMITTED transaction, to the same effect.
+        """
+        behind = wall.current()
         try:
             async with self._pool.acquire(timeout=_PATIENCE_S) as connection:
-                return await body(Tx(connection))
+                if self._shares_sessions and behind != wall.SYSTEM:
+                    async with _Transaction(connection) as tx:
+                        return await body(tx)
+                await connection.stand(behind)
+                return await body(Tx(connection, behind, connection.stand))
         except (asyncpg.InterfaceError, *_GONE) as fault:
             raise _outage(fault) from fault
 
@@ -176,6 +265,10 @@ class Database:
             return await self.read(lambda tx: tx.value("SELECT version_num FROM alembic_version"))
         except asyncpg.UndefinedTableError:
             return None
+
+    async def climbs_the_wall(self) -> bool:
+        """Whether row-level security does not hold for our role: a superuser, or one with BYPASSRLS."""
+        return bool(await self.read(lambda tx: tx.value(reach.CLIMBS)))
 
     async def close(self) -> None:
         """Wait for borrowed connections, then close all."""
@@ -194,6 +287,7 @@ async def connect(url: str, *, wakes: Wakes | None = None, at_most: int = 10, st
             url,
             min_size=1,
             max_size=at_most,
+            connection_class=Connection,
             init=_teach_json,
             reset=_leave_as_it_is,
             command_timeout=30,
@@ -203,7 +297,53 @@ async def connect(url: str, *, wakes: Wakes | None = None, at_most: int = 10, st
         )
     except (*_GONE, asyncpg.PostgresError) as fault:
         raise Unavailable(f"The database does not answer: {type(fault).__name__}.", retry_after_s=2) from fault
-    return Database(pool, wakes or Silence())
+    return Database(pool, wakes or Silence(), statement_cache)
+
+
+class _Transaction:
+    """A transaction behind the wall of this task: committed at the end of the block, undone if that raises."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> Tx:
+        behind = wall.current()
+        await self._connection.begin(behind)
+        return Tx(self._connection, behind, self._connection.move)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *told: object) -> None:
+        del told
+        await self._connection.execute("COMMIT;" if kind is None else "ROLLBACK;")
+
+
+class _Statement:
+    """One statement without BEGIN, which is committed when it ends and undone if it raises."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> Tx:
+        return Tx(_Once(self._connection))
+
+    async def __aexit__(self, kind: type[BaseException] | None, *told: object) -> None:
+        """Nothing is open any more."""
+
+
+class _Once:
+    """A connection that is good for one statement."""
+
+    __slots__ = ("_unused",)
+
+    def __init__(self, connection: Any) -> None:
+        self._unused = [connection]
+
+    def __getattr__(self, name: str) -> Any:
+        assert self._unused, "a second statement would be a second transaction"
+        return getattr(self._unused.pop(), name)
 
 
 def _outage(fault: Exception, kind: type[Unavailable] = Unavailable) -> Exception:

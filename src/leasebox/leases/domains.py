@@ -14,7 +14,9 @@ import msgspec
 from leasebox.audit.model import Act
 from leasebox.audit.service import record
 from leasebox.identity.model import Caller
+from leasebox.infra import log
 from leasebox.infra.db import Tx
+from leasebox.infra.seal import CannotOpen
 from leasebox.leases import dkim_store, oversight_store
 from leasebox.leases import domains_store as store
 from leasebox.leases.dkim_keys import PublicKey, SealedKey, SigningKey, opened
@@ -75,10 +77,15 @@ class Settled(msgspec.Struct, frozen=True):
 async def signing_keys(tx: Tx, keys: KeyRing, domain: str) -> tuple[SigningKey, ...]:
     """What mail from a domain (lower case, A-labels) is signed with, RSA first; none where the domain is not ours.
 
-    keys: the ring of Purpose.DKIM_KEY. A key that this ring cannot open is left out.
+    keys: the ring of Purpose.DKIM_KEY. A key that this ring cannot open is left out, and the log says why.
     """
-    found = [opened(domain, kept, keys) for kept in await dkim_store.signing(tx, domain)]
-    return tuple(key for key in found if key is not None)
+    found = []
+    for kept in await dkim_store.signing(tx, domain):
+        try:
+            found.append(opened(domain, kept, keys))
+        except CannotOpen as fault:
+            log.get("domains").error("mail goes unsigned", domain=domain, selector=kept.selector, why=str(fault))
+    return tuple(found)
 
 
 async def public_records(tx: Tx, domain: str, policy: DomainPolicy, at: datetime) -> tuple[DnsRecord, ...]:
@@ -173,7 +180,7 @@ async def remove(tx: Tx, caller: Caller, domain_id: DomainId, at: datetime, requ
     Raises NotFound, Forbidden, DomainBlocked (403), DomainInUse (409: live leases stand on it).
     """
     require_whole_tenant(caller)
-    await store.lock_name(tx, domain_id)
+    await _lock_name(tx, domain_id)
     domain = (await get(tx, caller, domain_id, at)).domain
     require_unblocked(domain)
     live = await store.live_of(tx, domain.name, caller.tenant_id, at)
@@ -195,7 +202,7 @@ async def settle(
     tenant_id, domain_id = before.tenant_id, before.domain_id
     records = seen.records(domains)
     require_answers(records, found)
-    await store.lock_name(tx, domain_id)
+    await _lock_name(tx, domain_id)
     note = store.note_seen if found[records[0].key].state == "found" else store.note_missed
     noted = await note(tx, tenant_id, domain_id, found, at)
     if noted is None:
@@ -203,7 +210,8 @@ async def settle(
     outcome, after = Outcome.UNCHANGED, noted
     # An operator who unverified it while the DNS was asked has the last word.
     if noted.state == "pending" and noted.reason == before.reason and is_proven(records, found):
-        outcome, after = await _verified(tx, noted, leases, at)
+        async with tx.across_tenants("a name is one tenant's only, and leases of others end on it"):
+            outcome, after = await _verified(tx, noted, leases, at)
     elif noted.state == "verified":
         outcome, after = await _kept_or_lost(tx, noted, leases, at)
     if waiting_keys_are_out(seen.keys, before.name, found):
@@ -240,7 +248,7 @@ async def advance_keys(tx: Tx, name: str, domain_id: DomainId | None, at: dateti
 async def unverify(tx: Tx, domain_id: DomainId, act: Act, leases: LeasePolicy) -> Published:
     """Take a domain from its tenant, by an operator's word: the leases on it end, and the tenant cannot verify it
     again until an operator's check does. Again: nothing. Raises NotFound."""
-    await store.lock_name(tx, domain_id)
+    await _lock_name(tx, domain_id)
     found = await get_any(tx, domain_id, act.at)
     if found.domain.reason == "by_operator":
         return found
@@ -261,6 +269,11 @@ def require_unblocked(domain: Domain) -> None:
     """Raises DomainBlocked (403) where an operator has taken the domain away."""
     if domain.reason == "by_operator":
         raise DomainBlocked(f"An operator has unverified {domain.name}.")
+
+
+async def _lock_name(tx: Tx, domain_id: DomainId) -> None:
+    async with tx.across_tenants("others may wait for the same name"):
+        await store.lock_name(tx, domain_id)
 
 
 async def _verified(tx: Tx, domain: Domain, leases: LeasePolicy, at: datetime) -> tuple[Outcome, Domain]:

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from leasebox.audit.model import Act
 from leasebox.infra import log
-from leasebox.infra.db import Database, Tx
+from leasebox.infra.db import Database
+from leasebox.infra.reseal import SealedTable
 from leasebox.leases import dkim_store, domains
-from leasebox.leases.dkim_keys import make_pair, opened, seal
+from leasebox.leases.dkim_keys import make_pair, seal
 from leasebox.leases.domains import Outcome, Published
 from leasebox.leases.domains_dns import DnsLook
 from leasebox.leases.domains_errors import DnsSilent
@@ -60,11 +61,15 @@ async def check_own(db: Database, dns: DnsLook, name: str, policy: DomainPolicy,
 
 
 async def tend_keys(db: Database, keys: KeyRing, own: Sequence[str], clock: Clock) -> None:
-    """Make what is missing, seal under the present master key what is sealed otherwise, drop what retired long ago."""
+    """Make what is missing, drop what retired long ago."""
     await ensure_own_keys(db, keys, own, clock)
-    await _reseal(db, keys)
     now = clock.now()
     await db.transact(lambda tx: dkim_store.forget(tx, now - RETIRED_STAYS))
+
+
+def sealed_keys(keys: KeyRing) -> SealedTable:
+    """The private keys, for sealing them anew. keys: of Purpose.DKIM_KEY."""
+    return SealedTable("dkim_keys", keys, dkim_store.by_key, dkim_store.sealed_otherwise, dkim_store.reseal)
 
 
 async def ensure_own_keys(db: Database, keys: KeyRing, own: Sequence[str], clock: Clock) -> None:
@@ -100,16 +105,3 @@ async def _check(
         said.warning("domain lost", domain=domain.name, domain_id=str(domain.domain_id))
         return 1
     return 0
-
-
-async def _reseal(db: Database, keys: KeyRing) -> None:
-    async def body(tx: Tx) -> None:
-        for domain, kept in await dkim_store.sealed_otherwise(tx, keys.current.kid):
-            key = opened(domain, kept, keys)
-            if key is None:
-                # Its mail goes unsigned until the operator rotates the key.
-                log.get("domains").error("DKIM key cannot be opened", domain=domain, selector=kept.selector)
-            else:
-                await dkim_store.reseal(tx, domain, kept.kid, seal(key, keys))
-
-    await db.transact(body)

@@ -54,9 +54,9 @@ _DELETE = "DELETE FROM domains WHERE tenant_id = $1 AND id = $2"
 _LIVE_ON = """
 SELECT l.id FROM mailboxes m JOIN leases l ON l.mailbox_id = m.id
 WHERE m.domain = $1 AND l.state <> 'released' AND l.expires_at > $2 AND l.purged_at IS NULL
-  AND ($3::uuid IS NULL OR l.tenant_id = $3) AND ($4::uuid IS NULL OR l.tenant_id <> $4)
-ORDER BY l.id
 """
+_LIVE_OF = f"{_LIVE_ON} AND l.tenant_id = $3 ORDER BY l.id"
+_LIVE_OF_OTHERS = f"{_LIVE_ON} AND l.tenant_id <> $3 ORDER BY l.id"
 # Whoever leases an address of the domain holds its row meanwhile: it cannot be lost or deleted under the lease.
 _HOLD = "SELECT id FROM domains WHERE tenant_id = $1 AND name = $2 AND state = 'verified' FOR SHARE"
 _VERIFIED_OF = "SELECT * FROM domains WHERE name = $1 AND state = 'verified'"
@@ -148,12 +148,12 @@ async def delete(tx: Tx, tenant_id: TenantId, domain_id: DomainId) -> int:
 
 async def live_of(tx: Tx, name: str, tenant_id: TenantId, at: datetime) -> list[LeaseId]:
     """A tenant's leases on a domain that have not ended."""
-    return [LeaseId.of(row["id"]) for row in await tx.all(_LIVE_ON, name, at, tenant_id, None)]
+    return [LeaseId.of(row["id"]) for row in await tx.all(_LIVE_OF, name, at, tenant_id)]
 
 
 async def live_of_others(tx: Tx, name: str, tenant_id: TenantId, at: datetime) -> list[LeaseId]:
     """Everybody else's."""
-    return [LeaseId.of(row["id"]) for row in await tx.all(_LIVE_ON, name, at, None, tenant_id)]
+    return [LeaseId.of(row["id"]) for row in await tx.all(_LIVE_OF_OTHERS, name, at, tenant_id)]
 
 
 async def hold(tx: Tx, tenant_id: TenantId, name: str) -> bool:

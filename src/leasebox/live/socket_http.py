@@ -12,7 +12,7 @@ from litestar import Controller, WebSocket, websocket
 from leasebox.identity.callers import Callers
 from leasebox.identity.model import Caller
 from leasebox.identity.rates import Rates
-from leasebox.infra import metrics
+from leasebox.infra import metrics, wall
 from leasebox.infra.cache import Cache
 from leasebox.infra.web.body import decode
 from leasebox.infra.web.limits import limit, limit_address
@@ -200,6 +200,7 @@ class _Conversation:
         caller.require(SCOPE)
         self._socket.scope["state"]["tenant"] = str(caller.tenant_id)
         await self._rated(caller)
+        wall.enter(caller.tenant_id)
         self._caller = caller
         expires_at = None if caller.expires_at is None else rfc3339(caller.expires_at)
         await self._say({"authenticated": {"tenant_id": str(caller.tenant_id), "expires_at": expires_at}})

@@ -62,7 +62,8 @@ async def keep(tx: Tx, mails: Sequence[HouseMail]) -> None:
     """Store mails for the parser, and drop the oldest of those that admins read where they are too many."""
     await house_store.insert(tx, mails)
     if any(each.purpose != "return_path" for each in mails):
-        await house_store.drop_oldest(tx, KEPT_MAILS, KEPT_OCTETS)
+        async with tx.across_tenants("what the house keeps is bounded over all who write to it"):
+            await house_store.drop_oldest(tx, KEPT_MAILS, KEPT_OCTETS)
     tx.wake(WAKE_PARSER, "")
 
 

@@ -82,9 +82,9 @@ async def keep_sent(
     mail = PendingMail(MessageId.new(at), at, sender, "", "", content, (own,), 0, INSIDE)
     await store.insert_sent(tx, mail)
     await store.insert_body(tx, mail.mail_id, fresh)
-    seq = await store.next_seq(tx, own.mailbox_id)
+    places = await store.next_places(tx, {own.mailbox_id: 1})
     thread_id = await threads.place(tx, threads.letter_of(own.lease_id, fresh, at))
-    await store.insert_message(tx, mail, own, seq, thread_id, fresh)
+    await store.insert_messages(tx, [(mail, own, places[own.mailbox_id], thread_id, fresh)])
     tx.wake(WAKE_MAILBOX, str(own.mailbox_id))
     return own.message_id, thread_id
 
@@ -95,4 +95,4 @@ def _incoming(mail: InsideMail, at: datetime) -> IncomingMail:
 
 
 def _recipient(slot: Slot, at: datetime) -> Recipient:
-    return Recipient(MessageId.new(at), slot.lease_id, slot.mailbox_id, slot.tenant_id, slot.uid)
+    return Recipient(MessageId.new(at), slot.lease_id, slot.mailbox_id, slot.tenant_id)

@@ -48,19 +48,22 @@ async def search(
     limit: int,
 ) -> list[Record]:
     """Attempts of a tenant or of all, of a mailbox or of all, newest first: for admins."""
-    return await store.listed(tx, tenant_id, None if mailbox_id is None else [mailbox_id], state, below, limit)
+    return await store.search(tx, tenant_id, None if mailbox_id is None else [mailbox_id], state, below, limit)
 
 
 async def get(tx: Tx, caller: Caller, attempt_id: SendAttemptId) -> Attempt:
     """One attempt. Raises NotFound."""
-    found = await look(tx, caller.tenant_id, attempt_id)
+    found = await _whole(tx, attempt_id, await store.one(tx, caller.tenant_id, attempt_id))
     caller.reach(MailboxId.of(found.head["mailbox_id"]))
     return found
 
 
-async def look(tx: Tx, tenant_id: TenantId | None, attempt_id: SendAttemptId) -> Attempt:
-    """One attempt of a tenant, or of whichever. Raises NotFound."""
-    head = await store.one(tx, tenant_id, attempt_id)
+async def look(tx: Tx, attempt_id: SendAttemptId) -> Attempt:
+    """One attempt of whichever tenant: for admins. Raises NotFound."""
+    return await _whole(tx, attempt_id, await store.find_any(tx, attempt_id))
+
+
+async def _whole(tx: Tx, attempt_id: SendAttemptId, head: Record | None) -> Attempt:
     if head is None:
         raise NotFound("No such send attempt.")
     recipients, hops = await store.recipients(tx, attempt_id), await store.hops(tx, attempt_id)
@@ -74,7 +77,7 @@ async def cancel(tx: Tx, caller: Caller, attempt_id: SendAttemptId, at: datetime
     """
     await get(tx, caller, attempt_id)
     await cancel_any(tx, attempt_id, caller.act(at, request_id, "send.cancel", str(attempt_id)))
-    return await look(tx, caller.tenant_id, attempt_id)
+    return await get(tx, caller, attempt_id)
 
 
 async def cancel_any(tx: Tx, attempt_id: SendAttemptId, act: Act) -> None:

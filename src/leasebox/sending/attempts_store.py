@@ -205,14 +205,20 @@ SELECT a.id, a.tenant_id, a.mailbox_id, a.lease_id, a.actor, a.message_id, a.hea
        (SELECT count(*) FROM send_recipients r WHERE r.attempt_id = a.id) AS recipient_count
 FROM send_attempts a
 """
-# Whoever looks over all tenants passes no tenant.
-_LISTED = f"""
-{_SHOWN}
-WHERE ($1::uuid IS NULL OR a.tenant_id = $1) AND ($2::uuid[] IS NULL OR a.mailbox_id = ANY ($2))
-  AND ($3::text IS NULL OR a.state = $3) AND ($4::uuid IS NULL OR a.id < $4)
+_NARROWED = """
+($2::uuid[] IS NULL OR a.mailbox_id = ANY ($2)) AND ($3::text IS NULL OR a.state = $3)
+  AND ($4::uuid IS NULL OR a.id < $4)
 ORDER BY a.id DESC LIMIT $5
 """
-_ONE = f"{_SHOWN} WHERE ($1::uuid IS NULL OR a.tenant_id = $1) AND a.id = $2"
+# OFFSET keeps the planner from looking for the tenant's among everybody's, the newest first.
+_LISTED = f"""{_SHOWN} JOIN (
+    SELECT id FROM send_attempts WHERE tenant_id = $1 AND ($2::uuid[] IS NULL OR mailbox_id = ANY ($2))
+        AND ($4::uuid IS NULL OR id < $4)
+    ORDER BY id DESC OFFSET 0
+) AS own ON own.id = a.id WHERE {_NARROWED}"""
+_SEARCH = f"{_SHOWN} WHERE ($1::uuid IS NULL OR a.tenant_id = $1) AND {_NARROWED}"
+_ONE = f"{_SHOWN} WHERE a.tenant_id = $1 AND a.id = $2"
+_ANY = f"{_SHOWN} WHERE a.id = $1"
 _RECIPIENTS = """
 SELECT address, kind, destination, state, reply_code, reply_text, at FROM send_recipients
 WHERE attempt_id = $1 ORDER BY position
@@ -235,6 +241,13 @@ WHERE attempt_id = $1 AND destination = ANY ($2) AND state IN ('queued', 'deferr
 
 
 async def listed(
+    tx: Tx, tenant_id: TenantId, within: Sequence[MailboxId] | None, state: str | None, below: object, limit: int
+) -> list[Record]:
+    """A tenant's attempts, newest first."""
+    return await tx.all(_LISTED, tenant_id, within, state, below, limit)
+
+
+async def search(
     tx: Tx,
     tenant_id: TenantId | None,
     within: Sequence[MailboxId] | None,
@@ -242,12 +255,17 @@ async def listed(
     below: object,
     limit: int,
 ) -> list[Record]:
-    """Attempts, newest first; of all tenants where none is given."""
-    return await tx.all(_LISTED, tenant_id, within, state, below, limit)
+    """The same for operators; of all tenants where none is given."""
+    return await tx.all(_SEARCH, tenant_id, within, state, below, limit)
 
 
-async def one(tx: Tx, tenant_id: TenantId | None, attempt_id: SendAttemptId) -> Record | None:
+async def one(tx: Tx, tenant_id: TenantId, attempt_id: SendAttemptId) -> Record | None:
     return await tx.one(_ONE, tenant_id, attempt_id)
+
+
+async def find_any(tx: Tx, attempt_id: SendAttemptId) -> Record | None:
+    """An attempt of whichever tenant: for operators."""
+    return await tx.one(_ANY, attempt_id)
 
 
 async def recipients(tx: Tx, attempt_id: SendAttemptId) -> list[Record]:

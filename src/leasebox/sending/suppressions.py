@@ -82,10 +82,17 @@ async def lift_any(tx: Tx, tenant_id: TenantId, address: str, act: Act) -> None:
 
 
 async def listed(
+    tx: Tx, tenant_id: TenantId, address: str | None, reason: str | None, below: object, limit: int
+) -> list[Suppression]:
+    """A tenant's, newest first."""
+    return [_suppression(row) for row in await store.listed(tx, tenant_id, address, reason, below, limit)]
+
+
+async def search(
     tx: Tx, tenant_id: TenantId | None, address: str | None, reason: str | None, below: object, limit: int
 ) -> list[Suppression]:
-    """Newest first; of all tenants where none is given."""
-    return [_suppression(row) for row in await store.listed(tx, tenant_id, address, reason, below, limit)]
+    """The same for admins; of all tenants where none is given."""
+    return [_suppression(row) for row in await store.search(tx, tenant_id, address, reason, below, limit)]
 
 
 def _suppression(row: Record) -> Suppression:

@@ -15,12 +15,12 @@ ON CONFLICT DO NOTHING
 """
 _DROP = "DELETE FROM suppressions WHERE tenant_id = $1 AND address = $2 RETURNING reason"
 _SHOWN = "SELECT id, tenant_id, address, reason, attempt_id, detail, at FROM suppressions"
-_LISTED = f"""
-{_SHOWN}
-WHERE ($1::uuid IS NULL OR tenant_id = $1) AND ($2::text IS NULL OR address = $2)
-  AND ($3::text IS NULL OR reason = $3) AND ($4::uuid IS NULL OR id < $4)
+_NARROWED = """
+($2::text IS NULL OR address = $2) AND ($3::text IS NULL OR reason = $3) AND ($4::uuid IS NULL OR id < $4)
 ORDER BY id DESC LIMIT $5
 """
+_LISTED = f"{_SHOWN} WHERE tenant_id = $1 AND {_NARROWED}"
+_SEARCH = f"{_SHOWN} WHERE ($1::uuid IS NULL OR tenant_id = $1) AND {_NARROWED}"
 _ONE = f"{_SHOWN} WHERE tenant_id = $1 AND address = $2"
 
 
@@ -53,12 +53,14 @@ async def one(tx: Tx, tenant_id: TenantId, address: str) -> Record | None:
 
 
 async def listed(
-    tx: Tx,
-    tenant_id: TenantId | None,
-    address: str | None,
-    reason: str | None,
-    below: object,
-    limit: int,
+    tx: Tx, tenant_id: TenantId, address: str | None, reason: str | None, below: object, limit: int
 ) -> list[Record]:
-    """Newest first; of all tenants where none is given."""
+    """A tenant's, newest first."""
     return await tx.all(_LISTED, tenant_id, address, reason, below, limit)
+
+
+async def search(
+    tx: Tx, tenant_id: TenantId | None, address: str | None, reason: str | None, below: object, limit: int
+) -> list[Record]:
+    """The same for operators; of all tenants where none is given."""
+    return await tx.all(_SEARCH, tenant_id, address, reason, below, limit)

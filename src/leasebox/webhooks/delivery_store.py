@@ -12,19 +12,22 @@ from leasebox.values.facts import PUBLIC
 from leasebox.values.ids import DeliveryId, EventId, TenantId, WebhookId
 from leasebox.webhooks.model import ALL_TYPES, WEBHOOK_TEST, Attempt, Delivery, DeliveryFilter
 
-_LIST = """
+_SHOWN = """
 SELECT d.id, d.tenant_id, d.webhook_id, d.event_id, d.event_type, d.state, d.attempts, d.next_at, d.created_at,
     d.finished_at, a.status_code, a.error
 FROM webhook_deliveries d LEFT JOIN LATERAL (
     SELECT status_code, error FROM webhook_attempts WHERE delivery_id = d.id ORDER BY number DESC LIMIT 1
 ) a ON true
-WHERE ($1::uuid IS NULL OR d.tenant_id = $1)
-  AND ($2::uuid[] IS NULL OR EXISTS (
+"""
+_NARROWED = """
+($2::uuid[] IS NULL OR EXISTS (
       SELECT FROM webhooks w WHERE w.id = d.webhook_id AND w.tenant_id = d.tenant_id AND w.mailbox_ids <@ $2))
   AND ($3::uuid IS NULL OR d.webhook_id = $3) AND ($4::text IS NULL OR d.state = $4)
   AND ($5::text IS NULL OR d.event_type = $5) AND ($6::uuid IS NULL OR d.id = $6) AND ($7::uuid IS NULL OR d.id < $7)
 ORDER BY d.id DESC LIMIT $8
 """
+_LIST = f"{_SHOWN} WHERE d.tenant_id = $1 AND {_NARROWED}"
+_SEARCH = f"{_SHOWN} WHERE $1::uuid IS NULL AND {_NARROWED}"
 _ATTEMPTS = """
 SELECT a.number, a.at, a.took_ms, a.status_code, a.error
 FROM webhook_attempts a JOIN webhook_deliveries d ON d.id = a.delivery_id
@@ -33,9 +36,9 @@ WHERE d.tenant_id = $1 AND d.id = $2 ORDER BY a.number
 
 
 async def listed(tx: Tx, wanted: DeliveryFilter, below: object, limit: int) -> list[Delivery]:
-    """Newest first."""
+    """Newest first; of all tenants where the filter names none."""
     rows = await tx.all(
-        _LIST,
+        _SEARCH if wanted.tenant_id is None else _LIST,
         wanted.tenant_id,
         wanted.within,
         wanted.webhook_id,
