@@ -7,6 +7,7 @@ import pytest
 from leasebox import config
 from leasebox.config import DOCUMENTED, ConfigFaults, Settings
 from leasebox.config_text import Address
+from leasebox.infra import master_key
 from leasebox.values.rate import Rate
 from leasebox.values.secret import Secret
 
@@ -257,3 +258,19 @@ def test_a_role_reads_what_this_run_settled_on(tmp_path: Path) -> None:
     role = config.load(config.for_role(environ, settings, DATABASE, "redis://h/0"))
     assert (role.secret, role.relay, role.workers) == (settings.secret, settings.relay, 3)
     assert (role.database_url, role.redis_url) == (Secret(DATABASE), Secret("redis://h/0"))
+
+
+def test_while_a_home_changes_its_key_every_role_knows_both(tmp_path: Path) -> None:
+    first = load(tmp_path)
+    config.keep_secret(first)
+    made = master_key.change(tmp_path, first.secret)
+    settings = load(tmp_path)
+    assert (settings.secret, settings.secret_previous) == (made, first.secret)
+    role = config.load(config.for_role({"LEASEBOX_HOME": str(tmp_path)}, settings, DATABASE, "redis://h/0"))
+    assert (role.secret, role.secret_previous) == (made, first.secret)
+    config.keep_secret(settings)
+    assert master_key.used(tmp_path) == master_key.name_of(made)
+    assert load(tmp_path, LEASEBOX_SECRET=CANARY).secret_previous is None, "the operator's key has none of the home's"
+    assert load(tmp_path, LEASEBOX_SECRET_PREVIOUS=CANARY).secret_previous == Secret(CANARY)
+    master_key.forget_previous(tmp_path)
+    assert load(tmp_path).secret_previous is None

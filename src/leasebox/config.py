@@ -2,7 +2,6 @@
 
 import difflib
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,7 +10,7 @@ import msgspec
 
 from leasebox import config_text as text_of
 from leasebox.config_text import Address, AdminWallet, Network, Resolver
-from leasebox.infra import confine
+from leasebox.infra import master_key
 from leasebox.values.rate import Rate
 from leasebox.values.secret import Secret
 
@@ -161,7 +160,7 @@ DOCUMENTED: tuple[Setting, ...] = (
     Setting(
         "LEASEBOX_SECRET_PREVIOUS",
         "",
-        "Master key before a change: proofs and kept answers made under it stay good; drop it a day later",
+        "The other master key while it is changed: what it sealed and signed stays good (see Changing the master key)",
         text_of.master_key,
     ),
     Setting(
@@ -275,7 +274,7 @@ _EMPTY: dict[str, Any] = {"admin_wallets": (), "trusted_proxies": (), "webhook_a
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """Read all settings. Touches no file but the named ones and `home/secret`, and writes none.
+    """Read all settings. Touches no file but the named ones and `home/secret…`, and writes none.
 
     Without LEASEBOX_SECRET and DATABASE_URL the master key comes from `home/secret`; where that is missing a fresh one
     is drawn, which `keep_secret` writes down. Raises ConfigFaults with a line for every fault.
@@ -292,6 +291,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     if "secret" in fields and fields["secret"] is None:
         try:
             fields["secret"] = _own_secret(fields.get("home"), fields.get("database_url"))
+            fields["secret_previous"] = fields.get("secret_previous") or _own_previous(fields.get("home"))
         except ValueError as fault:
             faults.append(f"LEASEBOX_SECRET: {fault}")
     if faults:
@@ -301,18 +301,20 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 def keep_secret(settings: Settings) -> None:
-    """Write the master key to `home/secret` (0600) unless one is there or the key came from the environment's database.
+    """Write the master key to `home/secret` (0600) unless one is there or DATABASE_URL is set, and note its use.
 
     Call it while holding the home's lock, so that two first runs cannot draw two keys. Raises OSError.
     """
-    path = settings.home / "secret"
-    if settings.database_url is None and not path.exists():
-        confine.write_private(path, settings.secret.reveal() + "\n")
+    if settings.database_url is None:
+        master_key.keep(settings.home, settings.secret)
+        master_key.note_use(settings.home, settings.secret)
 
 
 def for_role(environ: Mapping[str, str], settings: Settings, database_url: str, redis_url: str) -> dict[str, str]:
     """The environment of a role: the operator's, with the secrets and engines that this run settled on."""
     settled = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "LEASEBOX_SECRET": settings.secret.reveal()}
+    if settings.secret_previous is not None:
+        settled["LEASEBOX_SECRET_PREVIOUS"] = settings.secret_previous.reveal()
     kept = {name: text for name, text in environ.items() if name.removesuffix("_FILE") not in settled}
     return kept | settled | {"LEASEBOX_HOME": str(settings.home)}
 
@@ -374,9 +376,15 @@ def _own_secret(home: Path | None, database_url: Secret | None) -> Secret:
         raise ValueError(
             f"required with DATABASE_URL: {text_of.SECRET_CHARS} or more characters, the same for all roles"
         )
-    if home is not None and (path := home / "secret").exists():
+    if home is not None and (path := master_key.current(home)).exists():
         return text_of.master_key(_contents(path, "the home's"))
-    return Secret(secrets.token_urlsafe(48))
+    return master_key.fresh()
+
+
+def _own_previous(home: Path | None) -> Secret | None:
+    if home is not None and (path := master_key.previous(home)).exists():
+        return text_of.master_key(_contents(path, "the home's"))
+    return None
 
 
 def _local_url(http: Address) -> str:

@@ -30,6 +30,7 @@ def run_role(role, settings, ready):
 
 wiring = types.ModuleType("leasebox.wiring")
 wiring.run_role = run_role
+wiring.NEEDED = ()
 sys.modules["leasebox.wiring"] = wiring
 
 if "BEHIND" in os.environ:

@@ -195,6 +195,9 @@ def test_a_head_of_a_retired_key_counts_if_that_is_given(
     retired = stage.run("key", "--log", "audit").stdout.strip()
     monkeypatch.setenv("LEASEBOX_SECRET", "another master secret of 32 or more characters")
     secret = Secret("another master secret of 32 or more characters")
+    with monkeypatch.context() as changing:
+        changing.setenv("LEASEBOX_SECRET_PREVIOUS", SECRET)
+        assert stage.run("verify", "--head", str(tmp_path / "head")).exit_code == 0, "both are at hand"
     stage.do(lambda sealed: sealed.seal(derive(secret, Purpose.AUDIT_HEAD)))
     given = ("verify", "--head", str(tmp_path / "head"))
     assert stage.run(*given).exit_code == 2

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from leasebox.cli.doctor import doctor, examine
+from leasebox.infra import reach
+from leasebox.infra.embedded import EngineUrls
 from leasebox.values.clock import SystemClock
 from tests.cli.agent_home import Home, home
 from tests.client.fake_server import RUNTIME, Answer
@@ -54,6 +56,18 @@ def with_smtp(machine: Home, port: int, host: str = "127.0.0.1") -> None:
 
 def states(output: str) -> dict[str, str]:
     return {check["name"]: check["state"] for check in json.loads(output)["checks"]}
+
+
+def test_operators_are_told_when_their_database_keeps_no_wall(
+    machine: Home, engines: EngineUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {"LEASEBOX_TOKEN": machine.server.issue(), "DATABASE_URL": engines.database_url or ""}
+    assert states(machine.run(doctor, "--json", **where).stdout)["wall"] == "ok"
+    monkeypatch.setattr(reach, "CLIMBS", "SELECT true")
+    done = machine.run(doctor, "--json", **where)
+    assert states(done.stdout)["wall"] == "fault"
+    assert "NOSUPERUSER" in done.stdout
+    assert (engines.database_url or "").partition("@")[0] not in done.stdout
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

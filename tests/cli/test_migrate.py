@@ -36,3 +36,8 @@ def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("leasebox: DATABASE_URL: cannot use the database at 127.0.0.1:1")
     assert "c4n4ry" not in done.stderr
+
+
+def test_under_up_it_leaves_the_first_line_to_it(tmp_path: Path) -> None:
+    done = leasebox(environment(tmp_path, LEASEBOX_READY_FD="1"), "migrate")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

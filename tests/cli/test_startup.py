@@ -9,6 +9,7 @@ import pytest
 
 from leasebox.cli.startup import LISTENING, engines_of, load, with_ports
 from leasebox.infra import confine
+from leasebox.infra.embedded import Engines
 
 
 @pytest.fixture
@@ -55,6 +56,21 @@ def test_named_servers_replace_the_embedded_ones(tmp_path: Path, signals: None) 
         assert redis_url == "redis://h/1"
     assert engines.pids() == {}
     assert not (tmp_path / "home" / "valkey").exists()
+
+
+def test_while_the_engines_are_not_there_yet_the_home_is(tmp_path: Path, signals: None) -> None:
+    settings = load({"LEASEBOX_HOME": str(tmp_path / "home"), "REDIS_URL": "redis://h/1"})
+    seen: list[tuple[dict[str, int], Path]] = []
+
+    def look(engines: Engines) -> None:
+        seen.append((engines.pids(), engines.scratch()))
+        with pytest.raises(SystemExit), engines_of(settings):
+            raise AssertionError("the home is held twice")
+
+    with engines_of(settings, meanwhile=look) as (engines, _, _):
+        assert seen == [({}, engines.scratch())]
+        assert engines.scratch().is_dir()
+    assert not seen[0][1].exists()
 
 
 def test_with_both_named_only_the_home_is_held(tmp_path: Path, signals: None) -> None:

@@ -37,6 +37,7 @@ def test_ready_is_one_line_once_every_role_answers(tmp_path: Path) -> None:
     assert f"http://{words['http']}/agents-guide" in rest
     assert f"LEASEBOX_URL=http://{words['http']} " in rest
     assert "leasebox login" in rest
+    assert ("Runs as     root" in rest) is (os.geteuid() == 0)
     assert not [pid for pid in family if alive(pid)]
     assert not (tmp_path / "home" / "run").exists()
 
@@ -85,6 +86,36 @@ def test_a_fallen_role_comes_back_at_its_address(tmp_path: Path) -> None:
         assert process.stderr
         assert '"event":"role smtp ended by SIGKILL; starting it again in 0.1 s"' in process.stderr.readline()
         assert eventually(lambda: answers(words["smtp"]))
+
+
+def test_a_fallen_nursery_harms_no_role_and_the_next_role_comes_back_too(tmp_path: Path) -> None:
+    with started(environment(tmp_path, LEASEBOX_LOG_FORMAT="json"), "up") as process:
+        words = words_of(line_of(process))
+        before = {argv(pid).split()[-1]: pid for pid in offspring(process.pid) if " serve " in argv(pid)}
+        os.kill(next(pid for pid in offspring(process.pid) if "leasebox.cli.nursery" in argv(pid)), signal.SIGKILL)
+        assert process.stderr
+        assert '"event":"the nursery ended by SIGKILL; the roles go on"' in process.stderr.readline()
+        assert all(alive(pid) for pid in before.values())
+        os.kill(before["smtp"], signal.SIGKILL)
+        assert eventually(lambda: not alive(before["smtp"]))
+        assert eventually(lambda: answers(words["smtp"]))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert not [pid for pid in before.values() if alive(pid)]
+
+
+def test_what_postgres_leaves_behind_is_reaped(tmp_path: Path) -> None:
+    with started(environment(tmp_path, LEASEBOX_LOG_FORMAT="json"), "up") as process:
+        assert line_of(process).startswith("leasebox ready")
+        assert eventually(lambda: not [pid for pid in offspring(process.pid) if argv(pid).endswith(" migrate ")])
+        postgres = next(pid for pid in offspring(process.pid) if "/postgres -D" in argv(pid))
+        orphans = offspring(postgres)
+        assert orphans
+        os.kill(postgres, signal.SIGKILL)
+        assert eventually(lambda: not [pid for pid in orphans if Path(f"/proc/{pid}").exists()])
+        assert eventually(lambda: [pid for pid in offspring(process.pid) if "/postgres -D" in argv(pid)])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
 
 
 def answers(address: str) -> bool:

@@ -8,8 +8,10 @@ import dkim
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from leasebox.infra.seal import CannotOpen
 from leasebox.leases.dkim_keys import PublicKey, SealedKey, SigningKey, make_pair, opened, seal
 from leasebox.values.keys import Purpose, ring
 from leasebox.values.secret import Secret
@@ -42,7 +44,6 @@ def test_a_pair_is_opened_as_it_was_sealed(pair: tuple[SigningKey, ...]) -> None
         kept = seal(key, KEYS)
         assert key.reveal() not in kept.sealed
         again = opened(DOMAIN, kept, KEYS)
-        assert again is not None
         assert (again.domain, again.selector, again.algorithm) == (DOMAIN, key.selector, key.algorithm)
         assert again.reveal() == key.reveal()
         assert seal(key, KEYS).sealed != kept.sealed, "a fresh nonce each time"
@@ -53,27 +54,38 @@ def test_a_pair_is_opened_as_it_was_sealed(pair: tuple[SigningKey, ...]) -> None
     [
         {"selector": "lb-other-rsa"},
         {"algorithm": "ed25519-sha256"},
-        {"kid": "00000000"},
         {"sealed": b""},
+        {"sealed": b"lbs1"},
         {"sealed": b"x" * 60},
     ],
-    ids=["selector", "algorithm", "kid", "nothing", "noise"],
+    ids=["selector", "algorithm", "nothing", "cut", "noise"],
 )
 def test_a_row_that_was_changed_is_not_opened(pair: tuple[SigningKey, ...], change: dict[str, object]) -> None:
     kept = seal(pair[0], KEYS)
     fields = {name: getattr(kept, name) for name in SealedKey.__struct_fields__}
-    assert opened(DOMAIN, SealedKey(**{**fields, **change}), KEYS) is None
+    with pytest.raises(CannotOpen):
+        opened(DOMAIN, SealedKey(**{**fields, **change}), KEYS)
 
 
 def test_nor_is_one_that_was_moved_to_another_domain(pair: tuple[SigningKey, ...]) -> None:
-    assert opened("other.test", seal(pair[0], KEYS), KEYS) is None
+    with pytest.raises(CannotOpen, match="changed, or moved"):
+        opened("other.test", seal(pair[0], KEYS), KEYS)
 
 
 def test_the_previous_master_key_opens_until_it_leaves(pair: tuple[SigningKey, ...]) -> None:
     kept, first, second = seal(pair[1], KEYS), Secret("a" * 40), Secret("b" * 40)
-    assert opened(DOMAIN, kept, ring(second, first, Purpose.DKIM_KEY)) is not None
-    assert opened(DOMAIN, kept, ring(second, None, Purpose.DKIM_KEY)) is None
-    assert opened(DOMAIN, kept, ring(first, None, Purpose.KEPT_ANSWER)) is None
+    assert opened(DOMAIN, kept, ring(second, first, Purpose.DKIM_KEY)).reveal() == pair[1].reveal()
+    for other in (ring(second, None, Purpose.DKIM_KEY), ring(first, None, Purpose.KEPT_ANSWER)):
+        with pytest.raises(CannotOpen, match="neither the current nor the previous"):
+            opened(DOMAIN, kept, other)
+
+
+def test_what_was_sealed_before_there_were_forms_opens_still(pair: tuple[SigningKey, ...]) -> None:
+    key, nonce = pair[1], bytes(12)
+    bound = f"{DOMAIN}\n{key.selector}\n{key.algorithm}".encode()
+    former = nonce + AESGCM(KEYS.current.reveal()).encrypt(nonce, key.reveal(), bound)
+    kept = SealedKey(key.selector, key.algorithm, KEYS.current.kid, former, seal(key, KEYS).public)
+    assert opened(DOMAIN, kept, KEYS).reveal() == key.reveal()
 
 
 def test_a_key_is_shown_to_nobody(pair: tuple[SigningKey, ...]) -> None:

@@ -91,10 +91,13 @@ async def test_a_tenants_keys_and_our_own_of_one_name_stay_apart(house: House) -
 
 async def test_only_what_is_sealed_with_the_named_key_is_replaced(house: House) -> None:
     await add(house, NAME, "s")
-    found = await house.db.read(lambda tx: store.sealed_otherwise(tx, "k2"))
-    assert [(domain, kept.kid) for domain, kept in found] == [(NAME, "k1")] * 2
-    anew = SealedKey(found[0][1].selector, found[0][1].algorithm, "k2", b"anew", "AAAA")
-    done = [await house.db.transact(lambda tx: store.reseal(tx, NAME, "k1", anew)) for _ in range(2)]
-    assert done == [1, 0]
-    assert len(await house.db.read(lambda tx: store.sealed_otherwise(tx, "k2"))) == 1
+    found = await house.db.read(lambda tx: store.sealed_otherwise(tx, "k2", None, 10))
+    assert [(row.key[0], row.kid) for row in found] == [(NAME, "k1")] * 2
+    first = found[0].key
+    assert [row.key for row in await house.db.read(lambda tx: store.sealed_otherwise(tx, "k2", first, 10))] == [
+        found[1].key
+    ]
+    await house.db.transact(lambda tx: store.reseal(tx, "k2", [found[0]._replace(sealed=b"anew")]))
+    assert await house.db.read(store.by_key) == {"k1": 1, "k2": 1}
+    assert len(await house.db.read(lambda tx: store.sealed_otherwise(tx, "k2", None, 10))) == 1
     assert {each.sealed for each in await house.db.read(lambda tx: store.signing(tx, NAME))} == {b"anew", b"sealed"}

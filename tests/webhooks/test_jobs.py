@@ -11,10 +11,12 @@ from standardwebhooks.webhooks import Webhook as StandardWebhook
 from svix.webhooks import Webhook as SvixWebhook
 
 from leasebox.infra.fetch import Fault
+from leasebox.infra.reseal import reseal
 from leasebox.webhooks import jobs
 from leasebox.webhooks.deliveries import WAKE_DELIVERIES
-from leasebox.webhooks.jobs import forget, reseal
+from leasebox.webhooks.jobs import forget
 from leasebox.webhooks.model import CLAIM, SCHEDULE
+from leasebox.webhooks.service import sealed_secrets
 from leasebox.wiring.webhooks import webhook_keys
 from tests import kit_mail
 from tests.fakes.receiver import OK, Receiver, floods, hangs, resets, says, status, trickles
@@ -287,7 +289,7 @@ async def test_a_master_key_can_be_changed(
         works = Works(after)
         await tell(after, agent)
         assert await works.step() == 1
-        await reseal(after.db, webhook_keys(after.settings))
+        await reseal(after.db, sealed_secrets(webhook_keys(after.settings)))
         works.fetcher.close()
     async with hooked(database_url, redis_url, tmp_path, LEASEBOX_SECRET=newer) as later:
         works = Works(later)

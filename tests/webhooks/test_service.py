@@ -4,6 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from leasebox.infra.reseal import reseal
 from leasebox.values.keys import Purpose, ring
 from leasebox.values.secret import Secret
 from leasebox.webhooks import service
@@ -37,15 +38,16 @@ def test_names_are_not_judged_yet_and_allowed_networks_are() -> None:
     assert service.target_of("http://10.1.2.3/x", (ip_network("10.0.0.0/8"),)) == "http://10.1.2.3/x"
 
 
-async def test_secrets_are_sealed_anew_once_and_only_with_a_previous_key(run: House) -> None:
+async def test_secrets_are_sealed_anew_once_and_only_with_the_key_before(run: House) -> None:
     agent = await run.agent()
     for _ in range(3):
         await hook(agent, "https://hooks.example/in")
     alone = ring(NEWER, None, Purpose.WEBHOOK_SECRET)
     both = ring(NEWER, Secret(SECRET), Purpose.WEBHOOK_SECRET)
-    assert await run.db.transact(lambda tx: service.reseal(tx, alone, 10)) == 0
-    assert await run.db.transact(lambda tx: service.reseal(tx, both, 2)) == 2
-    assert await run.db.transact(lambda tx: service.reseal(tx, both, 2)) == 1
-    assert await run.db.transact(lambda tx: service.reseal(tx, both, 2)) == 0
+    assert len(await reseal(run.db, service.sealed_secrets(alone))) == 3, "nobody can open them"
+    batches: list[int] = []
+    for _ in range(2):
+        assert await reseal(run.db, service.sealed_secrets(both), batches.append, 2) == []
+    assert batches == [2, 1, 0]
     kids = await kit_mail.rows(run, "SELECT DISTINCT kid FROM webhook_secrets")
     assert [row["kid"] for row in kids] == [both.current.kid]

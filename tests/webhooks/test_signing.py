@@ -4,10 +4,12 @@ import base64
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 from standardwebhooks.webhooks import WebhookVerificationError
 from svix.webhooks import Webhook as SvixWebhook
 
+from leasebox.infra.seal import CannotOpen
 from leasebox.values.ids import EventId, WebhookId
 from leasebox.values.keys import KeyRing, Purpose, derive, ring
 from leasebox.values.secret import Secret
@@ -87,10 +89,14 @@ def test_a_sealed_secret_opens_in_its_place_only() -> None:
     assert b"MfKQ9r8G" not in stored.sealed
     assert signing.unseal(KEYS, HOOK, stored) == SPEC_SECRET
     assert signing.seal(KEYS, HOOK, 1, SPEC_SECRET).sealed != stored.sealed
-    assert signing.unseal(KEYS, WebhookId.new(AT), stored) is None
-    assert signing.unseal(KEYS, HOOK, SealedSecret(2, stored.kid, stored.sealed)) is None
     spoiled = stored.sealed[:-1] + bytes([stored.sealed[-1] ^ 1])
-    assert signing.unseal(KEYS, HOOK, SealedSecret(1, stored.kid, spoiled)) is None
+    for hook, moved in (
+        (WebhookId.new(AT), stored),
+        (HOOK, SealedSecret(2, stored.kid, stored.sealed)),
+        (HOOK, SealedSecret(1, stored.kid, spoiled)),
+    ):
+        with pytest.raises(CannotOpen, match="changed, or moved"):
+            signing.unseal(KEYS, hook, moved)
 
 
 def test_the_previous_master_key_opens_and_another_does_not() -> None:
@@ -98,6 +104,16 @@ def test_the_previous_master_key_opens_and_another_does_not() -> None:
     changed = ring(Secret("b" * 40), Secret("a" * 40), Purpose.WEBHOOK_SECRET)
     assert signing.unseal(changed, HOOK, stored) == SPEC_SECRET
     assert signing.seal(changed, HOOK, 1, SPEC_SECRET).kid == changed.current.kid
-    assert signing.unseal(ring(Secret("b" * 40), None, Purpose.WEBHOOK_SECRET), HOOK, stored) is None
-    other = KeyRing(derive(Secret("a" * 40), Purpose.KEPT_ANSWER))
-    assert signing.unseal(other, HOOK, stored) is None
+    for other in (
+        ring(Secret("b" * 40), None, Purpose.WEBHOOK_SECRET),
+        KeyRing(derive(Secret("a" * 40), Purpose.KEPT_ANSWER)),
+    ):
+        with pytest.raises(CannotOpen, match=f"key {stored.kid}: it was sealed with a key that is neither"):
+            signing.unseal(other, HOOK, stored)
+
+
+def test_what_was_sealed_before_there_were_forms_opens_still() -> None:
+    nonce = bytes(12)
+    place = HOOK.bytes + (1).to_bytes(4)
+    former = nonce + AESGCM(KEYS.current.reveal()).encrypt(nonce, SPEC_SECRET.reveal().encode(), place)
+    assert signing.unseal(KEYS, HOOK, SealedSecret(1, KEYS.current.kid, former)) == SPEC_SECRET

@@ -1,5 +1,6 @@
 """What the statements about endpoints promise: tenants apart, one present secret, no more than so many."""
 
+from leasebox.infra import wall
 from leasebox.values.ids import TenantId, WebhookId
 from leasebox.webhooks import store
 from leasebox.webhooks.model import SealedSecret
@@ -15,9 +16,11 @@ async def test_another_tenants_endpoint_is_not_found_locked_or_deleted(run: Hous
     made = WebhookId.parse((await hook(agent, URL))["webhook_id"])
     stranger = tenant_of(other)
     assert await run.db.read(lambda tx: store.find(tx, stranger, None, made)) is None
-    assert await run.db.transact(lambda tx: store.lock_lane(tx, made, stranger)) == 0
+    with wall.behind(stranger):
+        assert await run.db.transact(lambda tx: store.lock_lane(tx, made)) == 0
     assert await run.db.transact(lambda tx: store.delete(tx, stranger, made)) == 0
-    assert await run.db.transact(lambda tx: store.lock_lane(tx, made, tenant_of(agent))) == 1
+    with wall.behind(tenant_of(agent)):
+        assert await run.db.transact(lambda tx: store.lock_lane(tx, made)) == 1
     assert await run.db.read(lambda tx: store.listed(tx, stranger, None, None, 10)) == []
     found = await run.db.read(lambda tx: store.listed_any(tx, None, "enabled", None, None, 10))
     assert [each.tenant_id for each in found] == [tenant_of(agent)]
@@ -35,8 +38,8 @@ async def test_one_secret_is_present_and_old_ones_are_forgotten_in_time(run: Hou
     assert await run.db.transact(lambda tx: store.forget_secrets(tx, now)) == 2
     left = await kit_mail.rows(run, "SELECT number, expires_at FROM webhook_secrets")
     assert [(row["number"], row["expires_at"]) for row in left] == [(3, None)]
-    ((found, stored),) = await run.db.transact(lambda tx: store.sealed_with(tx, "kid", 10))
-    assert (found, stored.number) == (made, 3)
+    (stored,) = await run.db.transact(lambda tx: store.sealed_otherwise(tx, "another", None, 10))
+    assert (stored.key, stored.kid, stored.sealed) == ((made, 3), "kid", b"sealed")
 
 
 async def test_disabling_and_enabling_twice_changes_nothing_more(run: House) -> None:

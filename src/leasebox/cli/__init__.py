@@ -23,6 +23,8 @@ COMMANDS: dict[str, Command] = {
     "up": Command("leasebox.cli.up:up", "Start everything on this machine"),
     "serve": Command("leasebox.cli.serve:serve", "Start one role, for many machines"),
     "migrate": Command("leasebox.cli.migrate:migrate", "Bring the database up to date"),
+    "secrets": Command("leasebox.cli.secrets:secrets", "Change the master key"),
+    "systemd": Command("leasebox.cli.systemd:systemd", "Print units that run leasebox as a service"),
     "audit": Command("leasebox.cli.audit:audit", "Prove what was done here, export signed heads"),
     "config": Command("leasebox.cli.check:config", "Look at the settings"),
     "login": Command("leasebox.cli.agent_login:login", "Sign in with a wallet"),

@@ -3,17 +3,15 @@
 Exit statuses: 0 nothing is wrong, 1 something is, 2 it could not be looked at.
 """
 
-import asyncio
 import base64
 import csv
 import io
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from typing import BinaryIO, TextIO, TypeVar
+from typing import BinaryIO, TextIO
 
 import click
 import msgspec
@@ -27,17 +25,14 @@ from leasebox.audit.tables import Log
 from leasebox.audit.verify import Exported, Figures, Wrong
 from leasebox.audit.verify import verify as verify_log
 from leasebox.cli import refuse
-from leasebox.cli.startup import engines_of, load
+from leasebox.cli.database import on_database
+from leasebox.cli.startup import load
 from leasebox.config import Settings
-from leasebox.infra import db, migrate, reach
 from leasebox.infra.db import Database
-from leasebox.infra.embedded import attach
 from leasebox.values.clock import rfc3339
-from leasebox.values.errors import Unavailable
 from leasebox.values.keys import Purpose, derive
 from leasebox.wiring.worker import SEALED
 
-T = TypeVar("T")
 WRONG = 1
 _PAGE = 2_000
 _MOST_CHARACTERS = 1_000_000
@@ -68,9 +63,9 @@ def verify(files: Sequence[TextIO], keys: Sequence[str], names: Sequence[str]) -
     its end, can only be seen with a head that was kept elsewhere: give it with --head.
     """
     settings = load(os.environ)
-    trusted = [_own_key(settings), *map(_given_key, keys)]
+    trusted = [*_own_keys(settings), *map(_given_key, keys)]
     exported = [_exported(note, trusted) for file in files for note in _notes(file)]
-    found = _on_database(settings, lambda database: _verify(database, _chosen(names), trusted, exported))
+    found = on_database(settings, lambda database: _verify(database, _chosen(names), trusted, exported))
     for each in found:
         click.echo(_told(each), err=isinstance(each, Wrong))
     if any(isinstance(each, Wrong) for each in found):
@@ -87,7 +82,7 @@ def head(names: Sequence[str], out: BinaryIO) -> None:
     async def newest(database: Database) -> list[str | None]:
         return [await database.read(partial(service.newest_head, log=log)) for log in _chosen(names)]
 
-    notes = [note for note in _on_database(load(os.environ), newest) if note]
+    notes = [note for note in on_database(load(os.environ), newest) if note]
     if not notes:
         refuse(["nothing is sealed yet; the worker seals every few seconds while leasebox runs"])
     out.write("\n".join(notes).encode())
@@ -103,8 +98,8 @@ def key(names: Sequence[str]) -> None:
         secret = derive(settings.secret, Purpose.AUDIT_HEAD)
         return [await database.read(partial(service.origin, log=log, key=secret)) for log in _chosen(names)]
 
-    for origin in _on_database(settings, origins):
-        click.echo(Verifier(origin, _own_key(settings)))
+    for origin in on_database(settings, origins):
+        click.echo(Verifier(origin, _own_keys(settings)[0]))
 
 
 @audit.command()
@@ -126,7 +121,7 @@ def export(name: str, form: str, out: BinaryIO) -> None:
             begin += len(rows)
 
     try:
-        _on_database(load(os.environ), pages)
+        on_database(load(os.environ), pages)
     except BrokenLog as fault:
         click.echo(f"leasebox: {fault}", err=True)
         sys.exit(WRONG)
@@ -239,43 +234,11 @@ def _given_key(text: str) -> bytes:
     return found.public
 
 
-def _own_key(settings: Settings) -> bytes:
-    return Signer("leasebox", derive(settings.secret, Purpose.AUDIT_HEAD)).verifier.public
+def _own_keys(settings: Settings) -> list[bytes]:
+    """The current master key's, then the previous one's, if there is one."""
+    masters = [each for each in (settings.secret, settings.secret_previous) if each is not None]
+    return [Signer("leasebox", derive(each, Purpose.AUDIT_HEAD)).verifier.public for each in masters]
 
 
 def _chosen(names: Sequence[str]) -> list[Log]:
     return [log for name, log in _LOGS.items() if not names or name in names]
-
-
-def _on_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Do this on the database of these settings; refuses where it cannot be reached or lacks migrations."""
-
-    async def connected(url: str) -> T:
-        database = await db.connect(url, at_most=2, statement_cache=settings.statement_cache)
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    with _database(settings) as url:
-        if broken := reach.database_fault(url):
-            refuse([broken])
-        if pending := migrate.pending(url):
-            refuse([f"the database lacks the migrations {', '.join(pending)}: run `leasebox migrate`"])
-        try:
-            return asyncio.run(connected(url))
-        except Unavailable as fault:
-            refuse([fault.message])
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[str]:
-    """The given database, else the running embedded one, else that one started for as long as this lasts."""
-    running = attach(settings.home)
-    if settings.database_url:
-        yield settings.database_url.reveal()
-    elif running and running.database_url:
-        yield running.database_url
-    else:
-        with engines_of(settings) as (_, url, _redis_url):
-            yield url

@@ -17,6 +17,7 @@ from rich.text import Text
 from leasebox.cli.agent_output import REFUSED, AgentCommand, answer, plain
 from leasebox.cli.agent_session import open_client, server_url
 from leasebox.client import Client, ClientError, Door, Patience, Runtime
+from leasebox.infra import reach
 from leasebox.values.clock import Clock, SystemClock
 
 _HASTY = Patience(tries=1)
@@ -61,6 +62,8 @@ def examine(url: str, clock: Clock) -> Iterator[Finding]:
     yield found
     yield _session()
     yield _smtp(_dialled(runtime.smtp, url) if runtime and runtime.smtp else None)
+    if database := os.environ.get("DATABASE_URL", "").strip():
+        yield _wall(database)
 
 
 def _reached(http: httpx.Client, url: str) -> tuple[Finding, httpx.Response | None]:
@@ -139,6 +142,14 @@ def _smtp(door: Door | None) -> Finding:
     if not greeting.startswith("220"):
         return Finding("smtp", "fault", f"{where} greets with {greeting[:80]!r}", fix)
     return Finding("smtp", "ok", f"{where} greets with {greeting[:80]}")
+
+
+def _wall(database: str) -> Finding:
+    """For operators, whose environment names the database."""
+    if (fault := reach.wall_fault(database)) is None:
+        return Finding("wall", "ok", "row-level security keeps tenants apart in the database too")
+    fix = "Make a role with NOSUPERUSER NOBYPASSRLS the owner of the database and its tables."
+    return Finding("wall", "fault", fault, fix)
 
 
 def _greeting(host: str, port: int, dial: Callable[..., socket.socket] = socket.create_connection) -> str:

@@ -5,15 +5,21 @@ who reads the table or a dump of it reads nothing. While the first request runs,
 marks it; unlike a row it vanishes with the process that held it, and whoever asks is told so without waiting.
 """
 
+import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 import msgspec
-from sqlalchemy import Column, DateTime, Index, LargeBinary, SmallInteger, Table, Text
+from sqlalchemy import CheckConstraint, Column, DateTime, Index, LargeBinary, SmallInteger, Table, Text
 from sqlalchemy.dialects.postgresql import UUID
 
 from leasebox.infra.db import Tx, metadata
+from leasebox.infra.reseal import KID_CHECK, SealedRow, SealedTable
+from leasebox.infra.seal import Place
 from leasebox.values.ids import TenantId
+from leasebox.values.keys import KeyRing
 
 KEPT_FOR = timedelta(hours=24)
 
@@ -28,6 +34,7 @@ kept_answers = Table(
     Column("kid", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(KID_CHECK, name="kid"),
     Index(None, "expires_at"),
 )
 
@@ -57,6 +64,17 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (tenant_id, key) DO UPDATE SET fingerprint = $3, status = $4, kid = $5, sealed = $6, expires_at = $7
 """
 _FORGET = "DELETE FROM kept_answers WHERE expires_at <= $1"
+_BY_KEY = "SELECT kid, count(*) AS rows FROM kept_answers GROUP BY kid"
+_SEALED_OTHERWISE = """
+SELECT tenant_id, key, fingerprint, kid, sealed FROM kept_answers
+WHERE kid <> $1 AND (tenant_id, key) > ($2, $3) ORDER BY tenant_id, key LIMIT $4 FOR UPDATE
+"""
+_RESEAL = """
+UPDATE kept_answers a SET kid = $1, sealed = n.sealed
+FROM unnest($2::uuid[], $3::text[], $4::bytea[]) AS n (tenant_id, key, sealed)
+WHERE a.tenant_id = n.tenant_id AND a.key = n.key
+"""
+_FIRST = (uuid.UUID(int=0), "")
 
 
 async def claim(tx: Tx, tenant_id: TenantId, key: str, at: datetime) -> tuple[Claim, KeptAnswer | None]:
@@ -77,3 +95,35 @@ async def keep(tx: Tx, tenant_id: TenantId, key: str, answer: KeptAnswer, at: da
 async def forget(tx: Tx, at: datetime) -> int:
     """Drop the answers whose time is over; how many."""
     return await tx.run(_FORGET, at)
+
+
+def sealed_answers(keys: KeyRing) -> SealedTable:
+    """The kept answers, for sealing them anew. keys: of Purpose.KEPT_ANSWER."""
+    return SealedTable("kept_answers", keys, _by_key, _sealed_otherwise, _reseal)
+
+
+def place_of(tenant_id: uuid.UUID, key: str, fingerprint: bytes) -> Place:
+    """What a sealed answer belongs to: in another row it cannot be opened."""
+    parts = (tenant_id.bytes, key.encode(), fingerprint)
+    return Place("kept_answers", parts, tenant_id.bytes + fingerprint + key.encode())
+
+
+async def _by_key(tx: Tx) -> Mapping[str, int]:
+    return {row["kid"]: row["rows"] for row in await tx.all(_BY_KEY)}
+
+
+async def _sealed_otherwise(tx: Tx, kid: str, after: tuple[Any, ...] | None, limit: int) -> Sequence[SealedRow]:
+    rows = await tx.all(_SEALED_OTHERWISE, kid, *(after or _FIRST), limit)
+    return [
+        SealedRow(
+            (row["tenant_id"], row["key"]),
+            place_of(row["tenant_id"], row["key"], row["fingerprint"]),
+            row["kid"],
+            row["sealed"],
+        )
+        for row in rows
+    ]
+
+
+async def _reseal(tx: Tx, kid: str, rows: Sequence[SealedRow]) -> None:
+    await tx.run(_RESEAL, kid, *map(list, zip(*(row.key for row in rows), strict=True)), [row.sealed for row in rows])

@@ -7,17 +7,18 @@ database nor our master key opens it.
 import re
 import secrets
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from leasebox.infra import seal as sealing
+from leasebox.infra.seal import CannotOpen, Place
 from leasebox.leases.claims_model import ClaimId
+from leasebox.values.keys import KEY_BYTES, DerivedKey, KeyRing
 from leasebox.values.secret import Secret
 
 _TOKEN = re.compile(r"lbc_[0-9a-f]{64}\Z")
 _LINK = re.compile(r"[0-9a-f]{40}\Z")
-_NONCE_BYTES = 12  # NIST SP 800-38D §8.2.2: random, 96 bits
+_INFO = b"leasebox/1/claim-key"
 
 
 def new_token() -> Secret:
@@ -41,20 +42,28 @@ def is_link(text: str) -> bool:
 
 
 def seal(key: Secret, token: Secret, claim_id: ClaimId) -> bytes:
-    """The API key for whoever has the claim's token: AES-256-GCM, bound to this claim."""
-    nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + AESGCM(_derived(token)).encrypt(nonce, key.reveal().encode(), claim_id.bytes)
+    """The API key for whoever has the claim's token, bound to this claim."""
+    return sealing.seal(_ring(token), _place(claim_id), key.reveal().encode())
 
 
 def opened(sealed: bytes, token: Secret, claim_id: ClaimId) -> Secret | None:
     """What `seal` was given; None for another token or claim."""
+    keys = _ring(token)
     try:
-        raw = AESGCM(_derived(token)).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], claim_id.bytes)
-    except InvalidTag:
+        return Secret(sealing.opened(keys, _place(claim_id), sealed, keys.current.kid).decode())
+    except CannotOpen:
         return None
-    return Secret(raw.decode())
 
 
-def _derived(token: Secret) -> bytes:
+def _place(claim_id: ClaimId) -> Place:
+    return Place("claims", (claim_id.bytes,), claim_id.bytes)
+
+
+def _ring(token: Secret) -> KeyRing:
     # Not the plain SHA-256: that one is stored.
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"leasebox/1/claim-key").derive(token.reveal().encode())
+    kid, material = (_hkdf(token, info, size) for info, size in ((_INFO + b"/kid", 4), (_INFO, KEY_BYTES)))
+    return KeyRing(DerivedKey(kid.hex(), material))
+
+
+def _hkdf(token: Secret, info: bytes, length: int) -> bytes:
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(token.reveal().encode())

@@ -6,11 +6,9 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -19,13 +17,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from leasebox.infra import seal as sealing
+from leasebox.infra.seal import Place
 from leasebox.values.keys import KeyRing
 
 Algorithm = Literal["rsa-sha256", "ed25519-sha256"]
 ALGORITHMS: tuple[Algorithm, ...] = ("rsa-sha256", "ed25519-sha256")
 RSA_BITS = 2048  # RFC 8301 §3.2: what a verifier must take; a longer key's record outgrows one UDP answer
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-_NONCE_BYTES = 12  # NIST SP 800-38D §8.2.2: random, 96 bits
 _TAGS = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
 
 
@@ -101,24 +100,21 @@ def make_pair(domain: str) -> tuple[SigningKey, ...]:
 
 
 def seal(key: SigningKey, keys: KeyRing) -> SealedKey:
-    """AES-256-GCM under the ring's current key, bound to domain, selector and algorithm."""
-    nonce = secrets.token_bytes(_NONCE_BYTES)
-    bound = _bound(key.domain, key.selector, key.algorithm)
-    sealed = nonce + AESGCM(keys.current.reveal()).encrypt(nonce, key.reveal(), bound)
+    """Under the ring's current key, bound to domain, selector and algorithm."""
+    sealed = sealing.seal(keys, place_of(key.domain, key.selector, key.algorithm), key.reveal())
     return SealedKey(key.selector, key.algorithm, keys.current.kid, sealed, _public(key))
 
 
-def opened(domain: str, kept: SealedKey, keys: KeyRing) -> SigningKey | None:
-    """What `seal` was given; None where its key has left the ring, or where the row was changed or moved."""
-    found = keys.find(kept.kid)
-    if found is None:
-        return None
-    nonce, sealed = kept.sealed[:_NONCE_BYTES], kept.sealed[_NONCE_BYTES:]
-    try:
-        raw = AESGCM(found.reveal()).decrypt(nonce, sealed, _bound(domain, kept.selector, kept.algorithm))
-    except (InvalidTag, ValueError):  # the latter for what is too short to hold a nonce
-        return None
+def opened(domain: str, kept: SealedKey, keys: KeyRing) -> SigningKey:
+    """What `seal` was given. Raises CannotOpen where its key has left the ring, or the row was changed or moved."""
+    raw = sealing.opened(keys, place_of(domain, kept.selector, kept.algorithm), kept.sealed, kept.kid)
     return SigningKey(domain, kept.selector, kept.algorithm, raw)
+
+
+def place_of(domain: str, selector: str, algorithm: str) -> Place:
+    """What a sealed key belongs to: in another row it cannot be opened."""
+    parts = (domain.encode(), selector.encode(), algorithm.encode())
+    return Place("dkim_keys", parts, b"\n".join(parts))
 
 
 def _public(key: SigningKey) -> str:
@@ -128,8 +124,3 @@ def _public(key: SigningKey) -> str:
     else:
         raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
     return base64.b64encode(raw).decode()
-
-
-def _bound(domain: str, selector: str, algorithm: str) -> bytes:
-    """What a sealed key belongs to: in another row it cannot be opened."""
-    return f"{domain}\n{selector}\n{algorithm}".encode()

@@ -1,13 +1,14 @@
 """SQL of the keys that mail is signed with. domain_id None: a domain of the instance's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from asyncpg import Record
 
 from leasebox.infra.db import Tx
-from leasebox.leases.dkim_keys import PublicKey, SealedKey
+from leasebox.infra.reseal import SealedRow
+from leasebox.leases.dkim_keys import PublicKey, SealedKey, place_of
 from leasebox.values.ids import DomainId
 
 # Whose keys sign for a name: those of the tenant whose verified domain it is, else the instance's own.
@@ -45,10 +46,17 @@ _WITHOUT = """
 SELECT name FROM unnest($1::text[]) AS name WHERE NOT EXISTS (
     SELECT FROM dkim_keys WHERE domain = name AND domain_id IS NULL AND state = 'signing')
 """
+_BY_KEY = "SELECT kid, count(*) AS rows FROM dkim_keys WHERE sealed IS NOT NULL GROUP BY kid"
 _SEALED_OTHERWISE = """
-SELECT domain, selector, algorithm, kid, sealed, public_key FROM dkim_keys WHERE state <> 'retired' AND kid <> $1
+SELECT domain, selector, algorithm, kid, sealed FROM dkim_keys
+WHERE sealed IS NOT NULL AND kid <> $1 AND (domain, selector) > ($2, $3)
+ORDER BY domain, selector LIMIT $4 FOR UPDATE
 """
-_RESEAL = "UPDATE dkim_keys SET kid = $4, sealed = $5 WHERE domain = $1 AND selector = $2 AND kid = $3"
+_RESEAL = """
+UPDATE dkim_keys k SET kid = $1, sealed = n.sealed
+FROM unnest($2::text[], $3::text[], $4::bytea[]) AS n (domain, selector, sealed)
+WHERE k.domain = n.domain AND k.selector = n.selector
+"""
 _FORGET = "DELETE FROM dkim_keys WHERE retired_at <= $1"
 
 
@@ -92,14 +100,28 @@ async def without_keys(tx: Tx, own: Sequence[str]) -> list[str]:
     return [row["name"] for row in await tx.all(_WITHOUT, own)]
 
 
-async def sealed_otherwise(tx: Tx, kid: str) -> list[tuple[str, SealedKey]]:
-    """Keys that are sealed with another key than this one, each with its domain."""
-    return [(row["domain"], _sealed(row)) for row in await tx.all(_SEALED_OTHERWISE, kid)]
+async def by_key(tx: Tx) -> Mapping[str, int]:
+    """How many private keys each key of ours seals."""
+    return {row["kid"]: row["rows"] for row in await tx.all(_BY_KEY)}
 
 
-async def reseal(tx: Tx, domain: str, before: str, kept: SealedKey) -> int:
-    """Replace what was sealed with the key `before`."""
-    return await tx.run(_RESEAL, domain, kept.selector, before, kept.kid, kept.sealed)
+async def sealed_otherwise(tx: Tx, kid: str, after: tuple[Any, ...] | None, limit: int) -> Sequence[SealedRow]:
+    """Private keys that are sealed with another key than this one, behind a domain and selector, locked."""
+    rows = await tx.all(_SEALED_OTHERWISE, kid, *(after or ("", "")), limit)
+    return [
+        SealedRow(
+            (row["domain"], row["selector"]),
+            place_of(row["domain"], row["selector"], row["algorithm"]),
+            row["kid"],
+            row["sealed"],
+        )
+        for row in rows
+    ]
+
+
+async def reseal(tx: Tx, kid: str, rows: Sequence[SealedRow]) -> None:
+    """Keep these as they were sealed anew with the key of this id."""
+    await tx.run(_RESEAL, kid, *map(list, zip(*(row.key for row in rows), strict=True)), [row.sealed for row in rows])
 
 
 async def forget(tx: Tx, before: datetime) -> int:

@@ -21,6 +21,8 @@ class Purpose(StrEnum):
     DKIM_KEY = "dkim-key"
     RETURN_PATH = "return-path"
     WEBHOOK_SECRET = "webhook-secret"  # noqa: S105 - the name of a purpose
+    # Seals and signs nothing: its id is the master secret's own name.
+    MASTER = "master"
 
 
 class WeakMaster(ValueError):

@@ -1,4 +1,4 @@
-"""Background work of webhooks: the runner, which tries deliveries; forgetting old ones; sealing secrets anew."""
+"""Background work of webhooks: the runner, which tries deliveries; forgetting old ones."""
 
 import asyncio
 from collections import Counter
@@ -13,11 +13,13 @@ from leasebox.infra.db import Database
 from leasebox.infra.facts_order import PublishedFact, envelope
 from leasebox.infra.fetch import Reply
 from leasebox.infra.fetch_target import Target, UrlFault
+from leasebox.infra.seal import CannotOpen
 from leasebox.values.clock import Clock
 from leasebox.values.errors import Unavailable
 from leasebox.values.ids import WebhookId
 from leasebox.values.keys import KeyRing
-from leasebox.webhooks import deliveries, service, signing
+from leasebox.values.secret import Secret
+from leasebox.webhooks import deliveries, signing
 from leasebox.webhooks.model import Claimed, Tried, tried
 
 _LOOK_AGAIN_S = 1.0
@@ -27,7 +29,6 @@ _QUICK_S = 1.0
 _QUICK_PLACES, _PLACES = 128, 1024
 _SETTLED_AT_ONCE = 256
 _GIVE_UP_S = 10.0
-_RESEALED_AT_ONCE = 500
 _AGENT = f"leasebox/{leasebox.__version__}"
 
 
@@ -140,8 +141,7 @@ class Runner:
         target = fetch_target.read(one.target_url)
         if isinstance(target, UrlFault):
             return "address_refused"
-        opened = [signing.unseal(self._keys, one.webhook_id, stored) for stored in one.secrets]
-        good = [secret for secret in opened if secret is not None]
+        good = self._opened(one)
         if not good:
             return "secret_lost"
         body = _body(one)
@@ -149,6 +149,15 @@ class Runner:
         return await self._poster.post(
             target, headers | signing.headers(good, one.event_id, self._clock.now(), body), body
         )
+
+    def _opened(self, one: Claimed) -> list[Secret]:
+        good = []
+        for stored in one.secrets:
+            try:
+                good.append(signing.unseal(self._keys, one.webhook_id, stored))
+            except CannotOpen as fault:
+                self._log.error("webhook secret cannot be opened", webhook_id=str(one.webhook_id), why=str(fault))
+        return good
 
     async def _settle_all(self) -> None:
         """Write outcomes down: whatever has ended while the last ones were written goes together."""
@@ -209,12 +218,6 @@ async def forget(db: Database, clock: Clock) -> int:
     while forgotten := await db.transact(lambda tx: deliveries.forget(tx, now)):
         total += forgotten
     return total
-
-
-async def reseal(db: Database, keys: KeyRing) -> None:
-    """After the master key was changed: seal every secret with the present one, while the previous one is known."""
-    while await db.transact(lambda tx: service.reseal(tx, keys, _RESEALED_AT_ONCE)) == _RESEALED_AT_ONCE:
-        pass
 
 
 def _body(one: Claimed) -> bytes:

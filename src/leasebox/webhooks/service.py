@@ -12,6 +12,7 @@ from leasebox.infra import fetch_target
 from leasebox.infra.db import Tx
 from leasebox.infra.fetch_guard import Network, judge
 from leasebox.infra.fetch_target import UrlFault
+from leasebox.infra.reseal import SealedTable
 from leasebox.leases import service as leases
 from leasebox.values.errors import NotFound
 from leasebox.values.ids import MailboxId, TenantId, WebhookId
@@ -140,14 +141,9 @@ async def replace_secret(tx: Tx, webhook_id: WebhookId, secret: Secret, keys: Ke
     return until
 
 
-async def reseal(tx: Tx, keys: KeyRing, limit: int) -> int:
-    """Seal secrets that the previous master key sealed with the present one; how many were looked at."""
-    found = [] if keys.previous is None else await store.sealed_with(tx, keys.previous.kid, limit)
-    for webhook_id, stored in found:
-        secret = signing.unseal(keys, webhook_id, stored)
-        if secret is not None:
-            await store.reseal(tx, webhook_id, signing.seal(keys, webhook_id, stored.number, secret))
-    return len(found)
+def sealed_secrets(keys: KeyRing) -> SealedTable:
+    """The secrets of endpoints, for sealing them anew. keys: of Purpose.WEBHOOK_SECRET."""
+    return SealedTable("webhook_secrets", keys, store.by_key, store.sealed_otherwise, store.reseal)
 
 
 async def set_mailbox_url(

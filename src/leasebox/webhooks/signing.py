@@ -8,10 +8,10 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
+from leasebox.infra import seal as sealing
+from leasebox.infra.seal import Place
 from leasebox.values.ids import EventId, WebhookId
 from leasebox.values.keys import KeyRing
 from leasebox.values.secret import Secret
@@ -20,7 +20,6 @@ from leasebox.webhooks.model import SealedSecret
 
 PREFIX = "whsec_"
 LEAST_BYTES, MOST_BYTES, OWN_BYTES = 24, 64, 32
-_NONCE_BYTES = 12  # NIST SP 800-38D §8.2.2: random, 96 bits
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}\Z")
 
 
@@ -43,21 +42,19 @@ def given_secret(text: str) -> Secret:
 
 def seal(keys: KeyRing, webhook_id: WebhookId, number: int, secret: Secret) -> SealedSecret:
     """Encrypt a secret for its place in the table; elsewhere it cannot be opened."""
-    nonce, current = secrets.token_bytes(_NONCE_BYTES), keys.current
-    sealed = AESGCM(current.reveal()).encrypt(nonce, secret.reveal().encode(), _place(webhook_id, number))
-    return SealedSecret(number, current.kid, nonce + sealed)
+    sealed = sealing.seal(keys, place_of(webhook_id, number), secret.reveal().encode())
+    return SealedSecret(number, keys.current.kid, sealed)
 
 
-def unseal(keys: KeyRing, webhook_id: WebhookId, stored: SealedSecret) -> Secret | None:
-    """The secret again; None when the key has been retired since, or the row is not what we wrote."""
-    key = keys.find(stored.kid)
-    if key is None:
-        return None
-    nonce, sealed = stored.sealed[:_NONCE_BYTES], stored.sealed[_NONCE_BYTES:]
-    try:
-        return Secret(AESGCM(key.reveal()).decrypt(nonce, sealed, _place(webhook_id, stored.number)).decode())
-    except InvalidTag:
-        return None
+def unseal(keys: KeyRing, webhook_id: WebhookId, stored: SealedSecret) -> Secret:
+    """The secret again. Raises CannotOpen when its key has been retired since, or the row is not what we wrote."""
+    return Secret(sealing.opened(keys, place_of(webhook_id, stored.number), stored.sealed, stored.kid).decode())
+
+
+def place_of(webhook_id: UUID, number: int) -> Place:
+    """What a sealed secret belongs to: in another row it cannot be opened."""
+    parts = (webhook_id.bytes, number.to_bytes(4))
+    return Place("webhook_secrets", parts, b"".join(parts))
 
 
 def headers(good: Sequence[Secret], event_id: EventId, at: datetime, body: bytes) -> dict[str, str]:
@@ -78,7 +75,3 @@ def headers(good: Sequence[Secret], event_id: EventId, at: datetime, body: bytes
 def _mac(secret: Secret, signed: bytes) -> str:
     key = base64.b64decode(secret.reveal().removeprefix(PREFIX))
     return base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-
-
-def _place(webhook_id: WebhookId, number: int) -> bytes:
-    return webhook_id.bytes + number.to_bytes(4)

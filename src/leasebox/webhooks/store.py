@@ -1,13 +1,17 @@
 """SQL of endpoints, their secrets and lanes. A lane is locked before anything of its endpoint is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 from asyncpg import Record
 
 from leasebox.infra.db import Tx
+from leasebox.infra.reseal import SealedRow
 from leasebox.values.ids import MailboxId, TenantId, WebhookId
 from leasebox.webhooks.model import DisabledReason, SealedSecret, Webhook
+from leasebox.webhooks.signing import place_of
 
 _COLUMNS = """
 w.id, w.tenant_id, w.target_url, w.event_types, w.mailbox_ids, w.mailbox_id, w.status, w.disabled_reason, w.disabled_at,
@@ -89,10 +93,7 @@ async def insert(tx: Tx, webhook: Webhook, at_most: int) -> int:
     return made
 
 
-_LOCK_LANE = """
-SELECT l.webhook_id FROM webhook_lanes l JOIN webhooks w ON w.id = l.webhook_id
-WHERE l.webhook_id = $1 AND ($2::uuid IS NULL OR w.tenant_id = $2) FOR UPDATE OF l
-"""
+_LOCK_LANE = "SELECT webhook_id FROM webhook_lanes WHERE webhook_id = $1 FOR UPDATE"
 _CHANGE = """
 UPDATE webhooks SET target_url = $3, event_types = $4, mailbox_ids = $5 WHERE tenant_id = $1 AND id = $2
 """
@@ -119,9 +120,9 @@ SELECT (SELECT count(*) FROM changed) AS changed, (SELECT count(*) FROM dead) AS
 _DELETE = "DELETE FROM webhooks WHERE tenant_id = $1 AND id = $2"
 
 
-async def lock_lane(tx: Tx, webhook_id: WebhookId, tenant_id: TenantId | None = None) -> int:
+async def lock_lane(tx: Tx, webhook_id: WebhookId) -> int:
     """Keep everybody else away from an endpoint's deliveries until commit; 0 if there is no such endpoint."""
-    return len(await tx.all(_LOCK_LANE, webhook_id, tenant_id))
+    return len(await tx.all(_LOCK_LANE, webhook_id))
 
 
 async def change(tx: Tx, changed: Webhook) -> None:
@@ -164,11 +165,17 @@ SELECT count(*) FILTER (WHERE expires_at IS NULL OR expires_at > $2) AS live, co
 FROM webhook_secrets WHERE webhook_id = $1
 """
 _FORGET_SECRETS = "DELETE FROM webhook_secrets WHERE expires_at <= $1"
-_SEALED_WITH = """
-SELECT webhook_id, number, kid, sealed FROM webhook_secrets WHERE kid = $1
-ORDER BY webhook_id, number LIMIT $2 FOR UPDATE SKIP LOCKED
+_BY_KEY = "SELECT kid, count(*) AS rows FROM webhook_secrets GROUP BY kid"
+_SEALED_OTHERWISE = """
+SELECT webhook_id, number, kid, sealed FROM webhook_secrets
+WHERE kid <> $1 AND (webhook_id, number) > ($2, $3) ORDER BY webhook_id, number LIMIT $4 FOR UPDATE
 """
-_RESEAL = "UPDATE webhook_secrets SET kid = $3, sealed = $4 WHERE webhook_id = $1 AND number = $2"
+_RESEAL = """
+UPDATE webhook_secrets s SET kid = $1, sealed = n.sealed
+FROM unnest($2::uuid[], $3::int[], $4::bytea[]) AS n (webhook_id, number, sealed)
+WHERE s.webhook_id = n.webhook_id AND s.number = n.number
+"""
+_FIRST = (UUID(int=0), 0)
 
 
 async def live_secrets(tx: Tx, webhook_id: WebhookId, at: datetime) -> tuple[int, int]:
@@ -189,14 +196,28 @@ async def forget_secrets(tx: Tx, at: datetime) -> int:
     return await tx.run(_FORGET_SECRETS, at)
 
 
-async def sealed_with(tx: Tx, kid: str, limit: int) -> list[tuple[WebhookId, SealedSecret]]:
-    """Secrets that the key `kid` seals, locked."""
-    rows = await tx.all(_SEALED_WITH, kid, limit)
-    return [(WebhookId.of(row["webhook_id"]), SealedSecret(row["number"], row["kid"], row["sealed"])) for row in rows]
+async def by_key(tx: Tx) -> Mapping[str, int]:
+    """How many secrets each key of ours seals."""
+    return {row["kid"]: row["rows"] for row in await tx.all(_BY_KEY)}
 
 
-async def reseal(tx: Tx, webhook_id: WebhookId, secret: SealedSecret) -> None:
-    await tx.run(_RESEAL, webhook_id, secret.number, secret.kid, secret.sealed)
+async def sealed_otherwise(tx: Tx, kid: str, after: tuple[Any, ...] | None, limit: int) -> Sequence[SealedRow]:
+    """Secrets that are sealed with another key than this one, behind an endpoint and number, locked."""
+    rows = await tx.all(_SEALED_OTHERWISE, kid, *(after or _FIRST), limit)
+    return [
+        SealedRow(
+            (row["webhook_id"], row["number"]),
+            place_of(row["webhook_id"], row["number"]),
+            row["kid"],
+            row["sealed"],
+        )
+        for row in rows
+    ]
+
+
+async def reseal(tx: Tx, kid: str, rows: Sequence[SealedRow]) -> None:
+    """Keep these as they were sealed anew with the key of this id."""
+    await tx.run(_RESEAL, kid, *map(list, zip(*(row.key for row in rows), strict=True)), [row.sealed for row in rows])
 
 
 def _webhook(row: Record | None) -> Webhook | None:

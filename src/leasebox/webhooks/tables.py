@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from leasebox.infra.db import metadata
+from leasebox.infra.reseal import KID_CHECK
 
 webhooks = Table(
     "webhooks",
@@ -55,6 +56,7 @@ webhook_secrets = Table(
     Column("kid", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("expires_at", DateTime(timezone=True)),
+    CheckConstraint(KID_CHECK, name="kid"),
     Index("webhook_secrets_present_key", "webhook_id", unique=True, postgresql_where="expires_at IS NULL"),
     Index(None, "kid"),
 )

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from eth_account import Account
 
+from leasebox.infra import kept_answers
+from leasebox.infra.reseal import reseal
 from leasebox.infra.web import idempotency
 from leasebox.infra.web.idempotency import Once
 from leasebox.leases import service as leases
@@ -256,3 +258,8 @@ async def test_answers_outlive_one_change_of_the_master_key(house: House) -> Non
     assert (await answer(new, old)).content == first.content
     with pytest.raises(idempotency.AnswerLost):
         await answer(new, None)
+    changing = kept_answers.sealed_answers(ring(new, old, Purpose.KEPT_ANSWER))
+    assert await reseal(house.db, changing) == []
+    assert (await answer(new, None)).content == first.content
+    with pytest.raises(idempotency.AnswerLost):
+        await answer(old, None)

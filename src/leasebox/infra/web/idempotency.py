@@ -8,20 +8,18 @@ rights, is not shown what the first one was.
 
 import asyncio
 import hashlib
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Protocol
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from litestar import Request, Response
 from litestar.params import HeaderParameter
 
-from leasebox.infra import kept_answers
+from leasebox.infra import kept_answers, log
 from leasebox.infra.db import Database, Tx
-from leasebox.infra.kept_answers import Claim, KeptAnswer
+from leasebox.infra.kept_answers import Claim, KeptAnswer, place_of
+from leasebox.infra.seal import CannotOpen, opened, seal
 from leasebox.values.clock import Clock
 from leasebox.values.errors import Conflict
 from leasebox.values.ids import TenantId
@@ -30,7 +28,6 @@ from leasebox.values.keys import KeyRing
 REPLAYED_HEADER = "idempotent-replayed"
 _PATIENCE_S = 10.0
 _LOOK_AGAIN_S = (0.02, 0.25)
-_NONCE_BYTES = 12  # NIST SP 800-38D §8.2.2: random, 96 bits
 IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
@@ -82,12 +79,22 @@ class Once:
         self._patience_s = patience_s
 
     async def answer(
-        self, request: Request[Any, Any, Any], asker: Asker, key: str | None, status: int, work: Work
+        self,
+        request: Request[Any, Any, Any],
+        asker: Asker,
+        key: str | None,
+        status: int,
+        work: Work,
+        at_once: Work | None = None,
     ) -> Response[Any]:
         """Run `work` in a transaction and answer with what it returns, as JSON; under a known key answer as before.
 
+        at_once: the same work in one statement (`Database.at_once`), for a request without a key.
+
         Raises IdempotencyMismatch, StillRunning (after 10 s), AnswerLost (409), and whatever the work raises.
         """
+        if key is None and at_once is not None:
+            return _response(msgspec.json.encode(await self._db.at_once(at_once)), status)
         if key is None:
             return _response(await self._db.transact(lambda tx: _encoded(work, tx)), status)
         print_ = await _fingerprint(request, asker)
@@ -132,20 +139,16 @@ class Once:
         return answer
 
     def _sealed(self, raw: bytes, status: int, print_: bytes, asker: Asker, key: str) -> KeptAnswer:
-        nonce, current = secrets.token_bytes(_NONCE_BYTES), self._keys.current
-        sealed = AESGCM(current.reveal()).encrypt(nonce, raw, _bound(asker, key, print_))
-        return KeptAnswer(print_, status, current.kid, nonce + sealed)
+        sealed = seal(self._keys, place_of(asker.tenant_id, key, print_), raw)
+        return KeptAnswer(print_, status, self._keys.current.kid, sealed)
 
     def _replay(self, kept: KeptAnswer, print_: bytes, asker: Asker, key: str) -> Response[Any]:
         if kept.fingerprint != print_:
             raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
-        found = self._keys.find(kept.kid)
-        if found is None:
-            raise AnswerLost("The first answer was sealed with a key that has been retired since.")
-        nonce, sealed = kept.sealed[:_NONCE_BYTES], kept.sealed[_NONCE_BYTES:]
         try:
-            raw = AESGCM(found.reveal()).decrypt(nonce, sealed, _bound(asker, key, print_))
-        except InvalidTag:
+            raw = opened(self._keys, place_of(asker.tenant_id, key, print_), kept.sealed, kept.kid)
+        except CannotOpen as fault:
+            log.get("answers").error("kept answer cannot be opened", why=str(fault))
             raise AnswerLost("The first answer cannot be opened any more.") from None
         answer = _response(raw, kept.status)
         answer.headers[REPLAYED_HEADER] = "true"
@@ -171,8 +174,3 @@ async def _fingerprint(request: Request[Any, Any, Any], asker: Asker) -> bytes:
     for part in (*parts, request.scope["query_string"], await request.body()):
         digest.update(len(part).to_bytes(8) + part)
     return digest.digest()
-
-
-def _bound(asker: Asker, key: str, print_: bytes) -> bytes:
-    """What a sealed answer belongs to: in another row it cannot be opened."""
-    return asker.tenant_id.bytes + print_ + key.encode()
