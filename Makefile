@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 T ?=
 BENCH ?=
+GROWTH ?=
 JOBS ?= 2
 SEED ?=
 HOURS ?= 8
@@ -13,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url
 	--python-version 3.11 --custom-compile-command 'make lock' pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check e2e faults soak bench format lock clean
+.PHONY: help setup setup-dev run test check e2e faults fuzz soak bench growth format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -43,11 +44,17 @@ e2e: setup-dev ## whole stories against a running leasebox, where tests/e2e exis
 faults: setup-dev ## kill, fill and freeze under load, then look for what was lost; SEED=n repeats a run
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
 
+fuzz: setup-dev ## five minutes of what /openapi.json allows and forbids, and whether the answers keep to it
+	$(BIN)/python -m tests.faults --openapi 300
+
 soak: setup-dev ## the same for HOURS=8, a fault a minute, with the growth of memory
 	$(BIN)/python -m tests.faults --hours $(HOURS) --pause 60 $(if $(SEED),--seed $(SEED))
 
 bench: setup-dev ## measure this machine; BENCH=--quick takes a minute
 	$(BIN)/python -m tests.bench $(BENCH)
+
+growth: setup-dev ## the same with 0, 1 and 10 million messages, 20 minutes, 45 GB; GROWTH=--quick takes two
+	$(BIN)/python -m tests.bench.growth $(GROWTH)
 
 format: setup-dev ## rewrite the sources as ruff would, and the tables in README.md
 	$(BIN)/ruff check --quiet --fix-only .

@@ -184,8 +184,7 @@ async def test_filters_agree_with_what_a_lease_says_of_itself(house: House, tena
 async def test_quota_counts_add_up_under_concurrency(house: House, tenant: Tenant) -> None:
     lease_id = await tenant.granted("counted", house.clock.now())
     calls = [house.db.transact(lambda tx: store.use(tx, [lease_id], [10], [2])) for _ in range(20)]
-    uids = [next(iter(first.values())) for first in await asyncio.gather(*calls)]
-    assert sorted(uids) == list(range(1, 41, 2))
+    await asyncio.gather(*calls)
     row = await house.db.read(lambda tx: store.find(tx, tenant.tenant_id, lease_id))
     assert row is not None
     assert (row["used_bytes"], row["used_messages"]) == (200, 40)
@@ -217,3 +216,19 @@ async def waits_for_a_lock(house: House) -> bool:
     """Whether a statement in this test's database waits for another transaction."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     return int(await kit_mail.value(house, waiting)) > 0
+
+
+async def test_a_purge_takes_leases_up_to_so_many_messages_and_one_at_least(house: House, tenant: Tenant) -> None:
+    now = house.clock.now()
+    ids = [await tenant.granted(f"filled-{number}", now - (300 - number) * HOUR) for number in range(4)]
+    for lease_id, mails in zip(ids, (0, 900, 5, 0), strict=True):
+        await house.db.transact(lambda tx, lease=lease_id, mails=mails: store.use(tx, [lease], [0], [mails]))
+
+    async def due(messages: int) -> list[LeaseId]:
+        return await house.db.transact(lambda tx: store.due_for_purge(tx, now - 100 * HOUR, 100, messages))
+
+    assert sorted(await due(10)) == sorted(ids[:2])
+    assert sorted(await due(901)) == sorted(ids[:3])
+    assert sorted(await due(1_000)) == sorted(ids)
+    await house.db.transact(lambda tx: store.mark_purged(tx, ids[:1], now))
+    assert await due(1) == [ids[1]]

@@ -1,8 +1,9 @@
 """Which thread a mail joins: a table of pairs, both directions, and what deleting leaves."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -57,6 +58,42 @@ async def send(house: House, lease: dict[str, Any], raw: bytes) -> ThreadId:
         return thread_id
 
     return await house.db.transact(body)
+
+
+def letter(lease: int, message_id: str | None, *related: str, subject: str = "Lunch") -> threads.Letter:
+    return threads.Letter(
+        lease_id=LeaseId.of(UUID(int=lease)),
+        at=datetime(2026, 11, 20, tzinfo=UTC),
+        message_id=message_id,
+        related=related,
+        subject=subject,
+        people=("ada@shop.example",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("mails", "turns"),
+    [
+        pytest.param([], [], id="none"),
+        pytest.param([[letter(1, f"<{n}>")] for n in range(3)], [0, 0, 0], id="strangers in one mailbox"),
+        pytest.param([[letter(1, None)], [letter(1, None)]], [0, 0], id="without message ids"),
+        pytest.param([[letter(1, "<1>")], [letter(2, "<1>")], [letter(3, "<2>", "<1>")]], [0, 0, 0], id="apart"),
+        pytest.param([[letter(1, "<1>")], [letter(1, "<1>")]], [0, 1], id="the same mail twice"),
+        pytest.param([[letter(1, "<1>")], [letter(1, "<2>", "<1>")]], [0, 1], id="an answer"),
+        pytest.param([[letter(1, "<2>", "<1>")], [letter(1, "<1>")]], [0, 1], id="an answer that came first"),
+        pytest.param([[letter(1, "<1>")], [letter(1, "<2>", subject="Re: Lunch")]], [0, 1], id="an answer by subject"),
+        pytest.param(
+            [[letter(1, "<1>", "<0>")], [letter(1, "<2>"), letter(2, "<2>")], [letter(2, "<3>")]],
+            [0, 1, 1],
+            id="a mailbox's mails keep their order",
+        ),
+        pytest.param(
+            [[letter(1, "<1>", "<0>")], [letter(1, "<2>", "<1>")], [letter(1, "<3>")]], [0, 1, 2], id="one by one"
+        ),
+    ],
+)
+def test_mails_that_may_belong_together_take_turns(mails: list[list[threads.Letter]], turns: list[int]) -> None:
+    assert threads.turns(mails) == turns
 
 
 @pytest.mark.parametrize(

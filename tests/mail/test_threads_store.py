@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from leasebox.infra.db import Tx
 from leasebox.mail import parse_worker, service, threads_store
@@ -168,3 +169,21 @@ async def test_labels_given_at_once_are_all_there(shared_house: House) -> None:
     (now,) = (await agent.http.get("/v2/threads")).json()["items"]
     assert set(now["labels"]) == {"received", "unread", "m0", "m1", *(f"t{number}" for number in range(8))}
     assert msgspec.json.encode(now)
+
+
+@pytest.mark.parametrize("few", [0, 1, 500])
+async def test_a_label_finds_the_same_threads_whether_it_is_rare_or_common(
+    shared_house: House, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(threads_store, "_FEW", few)
+    agent = await shared_house.agent()
+    lease = await agent.lease()
+    async with kit_mail.receiving(shared_house) as post:
+        for number in range(4):
+            (message_id,) = await post.deliver(mail(f"letter {number}"), lease["address"])
+            add = [["a"], ["a", "b"], ["b"], []][number]
+            answer = await agent.http.patch(f"/v2/messages/{message_id}", json={"add_labels": add})
+            assert answer.status_code == 200
+    for labels, wanted in ((["a"], "10"), (["b"], "21"), (["a", "b"], "1"), (["none"], ""), (["unread", "b"], "21")):
+        found = await subjects(shared_house, query_of(shared_house, agent, labels=tuple(labels)))
+        assert found == [f"letter {each}" for each in wanted], labels

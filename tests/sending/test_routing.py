@@ -25,7 +25,7 @@ from tests.sending.writing_desk import Writer
 __all__ = ["shared_house"]
 NOW = FakeClock().now()
 HERE = "inbox.leasebox.test"
-SLOT = Slot(LeaseId.new(NOW), MailboxId.new(NOW), TenantId.new(NOW), 1)
+SLOT = Slot(LeaseId.new(NOW), MailboxId.new(NOW), TenantId.new(NOW))
 LETTER = Letter(SendAttemptId.new(NOW), MailboxId.new(NOW), f"me@{HERE}", b"", message_of(b"\r\n"), ())
 LATER = msgspec.structs.replace(LETTER, send_at=NOW + timedelta(days=1))
 

@@ -22,7 +22,7 @@ async def test_a_list_is_a_tenants_own_and_goes_on_where_it_ended(shared_house: 
     first = await shared_house.db.read(lambda tx: store.listed(tx, ann.tenant_id, None, None, None, 2))
     rest = await shared_house.db.read(lambda tx: store.listed(tx, ann.tenant_id, None, None, first[-1]["id"], 2))
     assert [row["address"] for row in (*first, *rest)] == [f"p{number}@a.example" for number in (2, 1, 0)]
-    everybody = await shared_house.db.read(lambda tx: store.listed(tx, None, "p1@a.example", "manual", None, 9))
+    everybody = await shared_house.db.read(lambda tx: store.search(tx, None, "p1@a.example", "manual", None, 9))
     assert {row["tenant_id"] for row in everybody} >= {ann.tenant_id, bob.tenant_id}
     assert await shared_house.db.transact(lambda tx: store.drop(tx, ann.tenant_id, "p1@a.example")) == "manual"
     assert await shared_house.db.transact(lambda tx: store.drop(tx, ann.tenant_id, "p1@a.example")) is None

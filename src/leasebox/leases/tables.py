@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from leasebox.infra.db import metadata
+from leasebox.infra.reseal import KID_CHECK
 
 mailboxes = Table(
     "mailboxes",
@@ -68,8 +69,11 @@ leases = Table(
     CheckConstraint("state IN ('active', 'paused', 'released')", name="state"),
     CheckConstraint("used_bytes >= 0 AND used_messages >= 0", name="used"),
     Index(None, "tenant_id", "id"),
+    Index(None, "tenant_id", "agent_id", "id"),
     Index(None, "mailbox_id", "id"),
     Index("leases_unpurged_idx", "expires_at", postgresql_where="purged_at IS NULL"),
+    # Those that last are among few, however many a tenant has had.
+    Index("leases_unpurged_of_tenant_idx", "tenant_id", "expires_at", postgresql_where="purged_at IS NULL"),
     Index(None, "tell_at", postgresql_where="tell_at IS NOT NULL"),
 )
 
@@ -173,6 +177,7 @@ dkim_keys = Table(
     CheckConstraint("state IN ('signing', 'waiting', 'retired')", name="state"),
     CheckConstraint("(state = 'retired') = (retired_at IS NOT NULL)", name="retired"),
     CheckConstraint("(state = 'retired') = (sealed IS NULL)", name="sealed"),
+    CheckConstraint(KID_CHECK, name="kid"),
     Index(
         "dkim_keys_of_domain_idx",
         "domain_id",

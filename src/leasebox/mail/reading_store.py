@@ -1,17 +1,18 @@
 """SQL of reading: lists, search, one message, raw bytes, labels. Every statement is scoped by tenant first."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from asyncpg import Record
-from sqlalchemy import Select, any_, func, literal, literal_column, or_, select
+from sqlalchemy import Select, and_, any_, func, literal, literal_column, not_, or_, select
 
 from leasebox.infra.db import Tx
 from leasebox.leases.tables import leases
 from leasebox.mail import search_words
 from leasebox.mail.model import Query
-from leasebox.mail.tables import messages
-from leasebox.values.ids import MailboxId, MessageId, TenantId
+from leasebox.mail.tables import message_search, messages
+from leasebox.values.ids import MailboxId, MessageId, TenantId, lowest_id
 
 _SHOWN = (
     messages.c.id,
@@ -34,7 +35,14 @@ _SHOWN = (
     messages.c.labels,
     messages.c.auth,
 )
-_LEASE = (leases.c.state, leases.c.frozen_at, leases.c.expires_at)
+# A message's id is made right after it was received; between the two stand a group commit and the difference of clocks.
+_ID_SLACK: Final = timedelta(hours=1)
+# How to search depends on how common the words are: a plan made for any words reads all that a tenant has.
+_PLAN_ANEW = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"
+_DIRECTIONS: Final = {"inbound": "'inbound'", "outbound": "'outbound'"}
+# Labels that a message begins with. Nearly all have one of the common ones, so no index tells them apart.
+_FIRST_LABELS: Final = "ARRAY['received', 'sent', 'unread']"
+_COMMON: Final = ("received", "sent")
 
 
 async def listed(tx: Tx, query: Query, below: object, limit: int) -> list[Record]:
@@ -42,6 +50,8 @@ async def listed(tx: Tx, query: Query, below: object, limit: int) -> list[Record
     statement = _labelled(readable(select(*_SHOWN), query), query).order_by(messages.c.id.desc()).limit(limit)
     if below is not None:
         statement = statement.where(messages.c.id < below)
+    if query.text is not None:
+        await tx.run(_PLAN_ANEW)
     return await tx.select(statement)
 
 
@@ -131,24 +141,27 @@ def readable(statement: Select[Any], query: Query) -> Select[Any]:
     )
     if query.within is not None:
         statement = statement.where(messages.c.mailbox_id.in_(list(query.within)))
-    for column, value in (
-        (messages.c.mailbox_id, query.mailbox_id),
-        (messages.c.thread_id, query.thread_id),
-        (messages.c.direction, query.direction),
-    ):
+    for column, value in ((messages.c.mailbox_id, query.mailbox_id), (messages.c.thread_id, query.thread_id)):
         if value is not None:
             statement = statement.where(column == value)
+    if query.direction is not None:
+        # Written out, so that the planner knows the index of what went out.
+        statement = statement.where(messages.c.direction == literal_column(_DIRECTIONS[query.direction]))
     return _narrowed(statement, query)
 
 
 def _narrowed(statement: Select[Any], query: Query) -> Select[Any]:
+    # Of a time an id tells nearly as much, and ids are in the index.
     if query.since is not None:
         statement = statement.where(messages.c.received_at >= query.since)
+        statement = statement.where(messages.c.id >= lowest_id(query.since - _ID_SLACK))
     if query.until is not None:
         statement = statement.where(messages.c.received_at < query.until)
+        statement = statement.where(messages.c.id < lowest_id(query.until + _ID_SLACK))
     if query.text is not None:
-        statement = statement.where(
-            messages.c.search.op("@@")(
+        found = and_(message_search.c.tenant_id == messages.c.tenant_id, message_search.c.message_id == messages.c.id)
+        statement = statement.join(message_search, found).where(
+            message_search.c.search.op("@@")(
                 func.websearch_to_tsquery(literal_column("'simple'"), search_words.sought(query.text))
             )
         )
@@ -164,9 +177,18 @@ def _narrowed(statement: Select[Any], query: Query) -> Select[Any]:
 
 
 def _labelled(statement: Select[Any], query: Query) -> Select[Any]:
-    for label in query.labels:
-        statement = statement.where(literal(label) == any_(messages.c.labels))
+    for each in query.labels:
+        statement = statement.where(labelled(messages.c.labels, each))
     return statement
+
+
+def labelled(labels: Any, wanted: str) -> Any:
+    """Whether a label is among those of a message, said in such a way that the planner knows the index for it."""
+    if wanted == "unread":
+        return literal_column("'unread'") == any_(labels)
+    if wanted in _COMMON:
+        return literal(wanted) == any_(labels)
+    return and_(literal(wanted) == any_(labels), not_(labels.bool_op("<@")(literal_column(_FIRST_LABELS))))
 
 
 def _sent_by(sender: str) -> Any:

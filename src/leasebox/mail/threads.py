@@ -30,6 +30,8 @@ EXTRACT_CHARS: Final = 10_000
 """Characters of each message's new text that a thread shows."""
 # The nearest ones and the root: a hundred of a long thread would cost a hundred rows and join nothing more.
 _NEAREST = 9
+# No message id: those have no blanks.
+_ANSWER = " "
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,19 +71,48 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 async def place(tx: Tx, letter: Letter) -> ThreadId:
-    """The thread of a new mail, perhaps a new one. The mailbox must be locked (`store.next_seq`), so that of two mails
-    of one thread that come at once the second sees the first."""
-    near = [*letter.related[:_NEAREST], *letter.related[_NEAREST:][-1:]]
-    hashes = [_hashed(each) for each in near]
-    thread_id = (
-        await store.find_thread(tx, letter.lease_id, _named(letter))
-        or await _referenced(tx, letter, hashes)
-        or await _same_subject(tx, letter)
-        or ThreadId.new(letter.at)
-    )
-    if hashes:
-        await threads_store.remember(tx, letter.lease_id, hashes, thread_id)
+    """The thread of a new mail, perhaps a new one. The mailbox must be locked (`store.next_places`), so that of two
+    mails of one thread that come at once the second sees the first."""
+    (thread_id,) = await place_all(tx, [letter])
     return thread_id
+
+
+async def place_all(tx: Tx, letters: Sequence[Letter]) -> list[ThreadId]:
+    """The same for mails of one turn (`turns`)."""
+    near = [[_hashed(each) for each in _near(letter)] for letter in letters]
+    numbered = list(enumerate(letters))
+    found = await store.find_threads(tx, [(n, each.lease_id, name) for n, each in numbered for name in _named(each)])
+    asked = [(n, each.lease_id, one) for n, each in numbered if n not in found for one in _sought(each, near[n])]
+    found |= await threads_store.find_referenced(tx, asked)
+    for n, letter in numbered:
+        if n not in found:
+            found[n] = await _same_subject(tx, letter) or ThreadId.new(letter.at)
+    known = [(each.lease_id, one, found[n]) for n, each in numbered for one in near[n]]
+    await threads_store.remember(tx, known)
+    return [found[n] for n, _ in numbered]
+
+
+def turns(mails: Sequence[Sequence[Letter]]) -> list[int]:
+    """When to place each of some mails, given by its letters: those of one turn belong to nobody's thread among them,
+    and a mailbox's mails keep their order. Nearly always all have the first turn, 0. Pure."""
+    last: dict[LeaseId, int] = {}
+    known: set[tuple[LeaseId, int, str | None]] = set()
+    given = []
+    for letters in mails:
+        turn = max((last.get(each.lease_id, 0) for each in letters), default=0)
+        # Whatever answers something has its lease for itself in a turn: what it belongs to may be any other mail.
+        names = {each: _ANSWER if each.related or answers(each.subject) else each.message_id for each in letters}
+        turn += any(
+            last.get(each.lease_id) == turn
+            and (name == _ANSWER or not known.isdisjoint({(each.lease_id, turn, _ANSWER), (each.lease_id, turn, name)}))
+            for each, name in names.items()
+        )
+        for each, name in names.items():
+            last[each.lease_id] = turn
+            if name is not None:
+                known.add((each.lease_id, turn, name))
+        given.append(turn)
+    return given
 
 
 async def listed(tx: Tx, query: Query, below: UUID | None, upto: UUID | None, limit: int) -> list[Summary]:
@@ -129,9 +160,12 @@ def _named(letter: Letter) -> list[str]:
     return [*letter.related, *([letter.message_id] if letter.message_id else [])]
 
 
-async def _referenced(tx: Tx, letter: Letter, hashes: Sequence[bytes]) -> ThreadId | None:
-    sought = [*hashes, *([_hashed(letter.message_id)] if letter.message_id else [])]
-    return await threads_store.find_referenced(tx, letter.lease_id, sought) if sought else None
+def _near(letter: Letter) -> list[str]:
+    return [*letter.related[:_NEAREST], *letter.related[_NEAREST:][-1:]]
+
+
+def _sought(letter: Letter, near: Sequence[bytes]) -> list[bytes]:
+    return [*near, *([_hashed(letter.message_id)] if letter.message_id else [])]
 
 
 async def _same_subject(tx: Tx, letter: Letter) -> ThreadId | None:

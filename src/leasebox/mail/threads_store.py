@@ -6,23 +6,34 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
-from sqlalchemy import any_, exists, literal, select
+from sqlalchemy import any_, bindparam, exists, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
 from leasebox.infra.db import Tx
 from leasebox.mail.model import Query
-from leasebox.mail.reading_store import MESSAGE_COLUMNS, readable
+from leasebox.mail.reading_store import MESSAGE_COLUMNS, labelled, readable
 from leasebox.mail.tables import messages
 from leasebox.values.ids import LeaseId, MessageId, TenantId, ThreadId
 
+# As many messages with a label are few: their threads are looked at, and not each thread for the label.
+_FEW = 500
 # Messages of one subject that are looked at; and of each, recipients.
 _CANDIDATES = 20
 _PEOPLE = 50
 
 _REFERENCED = """
-SELECT thread_id FROM thread_references WHERE lease_id = $1 AND reference = ANY ($2) ORDER BY thread_id DESC LIMIT 1
+SELECT w.letter, max(r.thread_id::text)::uuid AS thread_id
+FROM unnest($1::int[], $2::uuid[], $3::bytea[]) AS w(letter, lease_id, reference)
+CROSS JOIN LATERAL (
+    SELECT thread_id FROM thread_references WHERE lease_id = w.lease_id AND reference = w.reference LIMIT 1
+) AS r
+GROUP BY w.letter
 """
 _REMEMBER = """
-INSERT INTO thread_references (lease_id, reference, thread_id) SELECT $1, unnest($2::bytea[]), $3
+INSERT INTO thread_references (lease_id, reference, thread_id)
+SELECT DISTINCT ON (lease_id, reference) lease_id, reference, thread_id
+FROM unnest($1::uuid[], $2::bytea[], $3::uuid[]) AS t(lease_id, reference, thread_id)
 ON CONFLICT (lease_id, reference) DO NOTHING
 """
 _SAME_SUBJECT = f"""
@@ -44,9 +55,13 @@ DELETE FROM thread_references WHERE lease_id IN (SELECT id FROM leases WHERE ten
 """
 
 
-async def find_referenced(tx: Tx, lease_id: LeaseId, references: Sequence[bytes]) -> ThreadId | None:
-    """The thread whose mails refer to one of these (hashes)."""
-    return _thread(await tx.value(_REFERENCED, lease_id, references))
+async def find_referenced(tx: Tx, sought: Sequence[tuple[int, LeaseId, bytes]]) -> dict[int, ThreadId]:
+    """By the number of a letter, the thread whose mails refer to one of its message ids. sought: number, lease and one
+    of the ids (hashes)."""
+    if not sought:
+        return {}
+    rows = await tx.all(_REFERENCED, *map(list, zip(*sought, strict=True)))
+    return {row["letter"]: ThreadId.of(row["thread_id"]) for row in rows}
 
 
 async def find_same_subject(
@@ -56,9 +71,10 @@ async def find_same_subject(
     return _thread(await tx.value(_SAME_SUBJECT, lease_id, subject_key, since, people))
 
 
-async def remember(tx: Tx, lease_id: LeaseId, references: Sequence[bytes], thread_id: ThreadId) -> None:
-    """Note what a thread refers to; what another one has noted before stays there."""
-    await tx.run(_REMEMBER, lease_id, references, thread_id)
+async def remember(tx: Tx, references: Sequence[tuple[LeaseId, bytes, ThreadId]]) -> None:
+    """Note what threads refer to; what another one has noted before stays there."""
+    if references:
+        await tx.run(_REMEMBER, *map(list, zip(*references, strict=True)))
 
 
 async def forget(tx: Tx, lease_id: LeaseId, thread_id: ThreadId) -> None:
@@ -80,19 +96,30 @@ async def listed(tx: Tx, query: Query, below: UUID | None, upto: UUID | None, li
     upto: messages after this one do not count, so that a list read page by page stays the one it was at its beginning.
     query.labels: each must stand on some message of the thread.
     """
-    newer, marked = messages.alias("newer"), messages.alias("marked")
+    newer = messages.alias("newer")
     later = exists().where(newer.c.thread_id == messages.c.thread_id).where(newer.c.id > messages.c.id)
     if upto is not None:
         later = later.where(newer.c.id <= upto)
     unlabelled: Any = select(messages.c.id, messages.c.thread_id)
     statement = readable(unlabelled, query).where(~later)
-    for label in query.labels:
-        with_it = select(marked.c.thread_id).where(marked.c.tenant_id == query.tenant_id)
-        statement = statement.where(messages.c.thread_id.in_(with_it.where(literal(label) == any_(marked.c.labels))))
+    for each in query.labels:
+        statement = statement.where(await _with_label(tx, query.tenant_id, each))
     for bound in (None if below is None else messages.c.id < below, None if upto is None else messages.c.id <= upto):
         if bound is not None:
             statement = statement.where(bound)
     return await tx.select(statement.order_by(messages.c.id.desc()).limit(limit))
+
+
+async def _with_label(tx: Tx, tenant_id: TenantId, wanted: str) -> Any:
+    """That a thread has a label on some message. Rare ones lead to their threads; of a common one the newest threads
+    are asked, as many as the list takes. The planner cannot know which it is, so we look."""
+    marked = messages.alias("marked")
+    with_it = select(marked.c.thread_id).where(marked.c.tenant_id == tenant_id, labelled(marked.c.labels, wanted))
+    found = [row["thread_id"] for row in await tx.select(with_it.order_by(marked.c.id.desc()).limit(_FEW + 1))]
+    if len(found) <= _FEW:
+        return messages.c.thread_id == any_(bindparam(None, list(set(found)), ARRAY(PG_UUID)))
+    # OFFSET keeps PostgreSQL from gathering all of them first.
+    return exists(with_it.where(marked.c.thread_id == messages.c.thread_id).offset(0))
 
 
 _OF_THREAD = "FROM messages WHERE tenant_id = $1 AND thread_id = t.id"
@@ -146,7 +173,8 @@ _LABEL = """
 UPDATE messages SET labels = (
     SELECT coalesce(array_agg(DISTINCT label ORDER BY label), '{}')
     FROM unnest(labels || $3::text[]) AS label WHERE NOT label = ANY ($4::text[])
-) WHERE id IN (SELECT id FROM messages WHERE tenant_id = $1 AND thread_id = $2 ORDER BY id FOR UPDATE)
+) WHERE tenant_id = $1 AND id IN (
+    SELECT id FROM messages WHERE tenant_id = $1 AND thread_id = $2 ORDER BY id FOR UPDATE)
 RETURNING cardinality(labels)
 """
 

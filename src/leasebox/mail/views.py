@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 from asyncpg import Record
 
-from leasebox.values.ids import LeaseId, MailboxId, MessageId, ThreadId
+from leasebox.values.ids import LeaseId, MailboxId, MessageId, ThreadId, spelled
 
 ATTACHMENT_PREFIX = "att_"
 
@@ -125,6 +125,36 @@ def item(row: Record) -> MessageItem:
     return MessageItem(**shared(row))
 
 
+def item_of_json(row: Record) -> MessageItem:
+    """The same of a row whose `recipients` and `auth` are JSON text: it goes into the answer as it is.
+
+    PostgreSQL writes an object's shorter keys first, which is the order of our fields.
+    """
+    message_id = spelled(MessageId.prefix, row["id"])
+    return MessageItem(
+        message_id,
+        spelled(MailboxId.prefix, row["mailbox_id"]),
+        spelled(LeaseId.prefix, row["lease_id"]),
+        spelled(ThreadId.prefix, row["thread_id"]),
+        row["direction"],
+        row["sender"],
+        row["sender_name"],
+        row["sender_domain"],
+        msgspec.Raw(row["recipients"].encode()),  # type: ignore[arg-type]
+        row["subject"],
+        row["preview"],
+        row["received_at"],
+        row["otp_code"],
+        row["verification_link"],
+        row["parsed_status"],
+        row["labels"],
+        row["has_attachments"],
+        row["size_bytes"],
+        f"/v2/messages/{message_id}/raw",
+        msgspec.Raw(row["auth"].encode()),  # type: ignore[arg-type]
+    )
+
+
 def whole(row: Record) -> MessageView:
     """A row with its body."""
     extraction = row["extraction"]
@@ -148,12 +178,12 @@ def whole(row: Record) -> MessageView:
 
 def shared(row: Record) -> dict[str, Any]:
     """What lists and whole messages show alike."""
-    message_id = str(MessageId.of(row["id"]))
+    message_id = spelled(MessageId.prefix, row["id"])
     return {
         "message_id": message_id,
-        "mailbox_id": str(MailboxId.of(row["mailbox_id"])),
-        "lease_id": str(LeaseId.of(row["lease_id"])),
-        "thread_id": str(ThreadId.of(row["thread_id"])),
+        "mailbox_id": spelled(MailboxId.prefix, row["mailbox_id"]),
+        "lease_id": spelled(LeaseId.prefix, row["lease_id"]),
+        "thread_id": spelled(ThreadId.prefix, row["thread_id"]),
         "direction": row["direction"],
         "sender": row["sender"],
         "sender_name": row["sender_name"],

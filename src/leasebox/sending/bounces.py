@@ -170,7 +170,7 @@ async def _reader(tx: Tx, attempt: Attempt, size: int, policy: LeasePolicy, at: 
         # Somebody leased the address after him: nothing of an earlier lessee's mail may be seen there.
         await leases.give_back(tx, slot[0].lease_id, size)
         return None
-    return Recipient(MessageId.new(at), slot[0].lease_id, slot[0].mailbox_id, slot[0].tenant_id, slot[0].uid)
+    return Recipient(MessageId.new(at), slot[0].lease_id, slot[0].mailbox_id, slot[0].tenant_id)
 
 
 def _noted(report: Report) -> tuple[Outcome, int, str]:

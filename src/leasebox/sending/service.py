@@ -58,9 +58,10 @@ async def hand_in(tx: Tx, caller: Caller, letter: Letter, admit: Admit, policy: 
     """
     lease = (await leases.get_mailbox(tx, caller, letter.mailbox_id)).lease
     lease.require_active(at)
-    sifted = await routing.sift(tx, caller.tenant_id, letter, policy)
+    async with tx.across_tenants("recipients may be anybody's mailboxes here"):
+        sifted = await routing.sift(tx, caller.tenant_id, letter, policy)
+        forecast = await routing.foresee(tx, sifted.boxes(), policy, at)
     mail = _inside(letter.attempt_id, letter.sender, letter.content, policy)
-    forecast = await routing.foresee(tx, sifted.boxes(), policy, at)
     planned, refused = routing.place(sifted, forecast, letter)
     rejected = [*sifted.rejected, *refused]
     if not planned:
@@ -140,7 +141,13 @@ async def _take(
 ) -> tuple[Slot, dict[str, Slot | Inbound]]:
     """Room for the author's copy and for each mailbox of ours that gets the message, under one lock of all leases."""
     sizes = [len(letter.content), *[len(mail.trace(at)) + len(letter.content)] * len(boxes)]
-    taken = await leases.take_mail(tx, [[letter.sender], *([box] for box in boxes)], sizes, policy.leases, at)
+    wanted = [[letter.sender], *([box] for box in boxes)]
+    if boxes:
+        # The author's mailbox among them: leases are locked in one order.
+        async with tx.across_tenants("a mail takes room in the mailboxes that get it, whoever's they are"):
+            taken = await leases.take_mail(tx, wanted, sizes, policy.leases, at)
+    else:
+        taken = await leases.take_mail(tx, wanted, sizes, policy.leases, at)
     found = zip(boxes, taken[1:], strict=True)
     return _own(taken[0], lease), {box: each if isinstance(each, Inbound) else each[0] for box, each in found}
 
@@ -154,6 +161,9 @@ def _own(taken: Sequence[Slot] | Inbound, lease: Lease) -> Slot:
             raise MailboxFrozen("The mailbox was frozen by an operator.")
         case Inbound.OVER_QUOTA:
             raise MailboxFull("The mailbox has no room for a copy of this message.")
+        case Inbound.UNKNOWN:
+            # Its address went to another tenant a moment ago, whose lease is not seen from here.
+            raise LeaseEnded("The lease has ended.", lease_status="released")
         case Inbound():
             raise LeaseEnded("The lease has ended.", lease_status=lease.state)
     if taken[0].lease_id != lease.lease_id:

@@ -16,7 +16,7 @@ import msgspec
 from leasebox.billing import service as billing
 from leasebox.billing.errors import InvalidPaymentProof, PaymentRequired
 from leasebox.billing.model import Demand
-from leasebox.infra import log, metrics
+from leasebox.infra import log, metrics, wall
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database, StorageFull, Tx
 from leasebox.leases import logins
@@ -149,6 +149,10 @@ class SubmissionClerk:
         login = visit.login
         if not isinstance(login, Login):
             return answers.REVOKED
+        with wall.behind(login.tenant_id):
+            return await self._answer(question, login, visit)
+
+    async def _answer(self, question: Question, login: Login, visit: Visit) -> Reply:
         match question:
             case StandingAsked():
                 return say.OK if await self._standing(login) is Standing.GOOD else answers.REVOKED
@@ -231,7 +235,8 @@ class SubmissionClerk:
 
     async def _neighbour(self, mailbox: Mailbox) -> Reply:
         """Mailboxes of ours that never take mail are refused now; those that may take it later go into the queue."""
-        verdict = await self._neighbours.rcpt(mailbox, 0)
+        with wall.outside("recipients may be anybody's mailboxes"):
+            verdict = await self._neighbours.rcpt(mailbox, 0)
         final = (RcptVerdict.UNKNOWN, RcptVerdict.ENDED, RcptVerdict.FROZEN, RcptVerdict.UNAVAILABLE)
         refused: Reply | None = verdict.value if verdict in final else None
         return refused or say.RECIPIENT_OK

@@ -19,10 +19,11 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    event,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from leasebox.infra.db import metadata
+from leasebox.infra.db import UNCOMPRESSED_CONTENT, metadata
 
 # One row a tenant that has sent without a wallet: a moment for each recipient of the last 24 hours, in rising order.
 cooldowns = Table(
@@ -59,9 +60,13 @@ send_attempts = Table(
     # When the first of its recipients was taken over by another server, or had it in the mailbox.
     Column("sent_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
+    # Null as long as its lease's mail is kept; then when the attempt goes too, once it is finished.
+    Column("forget_at", DateTime(timezone=True)),
     CheckConstraint("state IN ('queued', 'sending', 'sent', 'deferred', 'failed', 'cancelled')", name="state"),
     Index(None, "tenant_id", "id"),
     Index(None, "mailbox_id", "id"),
+    Index(None, "lease_id"),
+    Index(None, "forget_at", postgresql_where="forget_at IS NOT NULL"),
 )
 
 send_recipients = Table(
@@ -136,6 +141,7 @@ outgoing_contents = Table(
     Column("attempt_id", UUID, ForeignKey("send_attempts.id", ondelete="CASCADE"), primary_key=True),
     Column("content", LargeBinary, nullable=False),
 )
+event.listen(outgoing_contents, "after_create", UNCOMPRESSED_CONTENT)
 
 # Addresses that a tenant's mail is not sent to any more.
 suppressions = Table(
