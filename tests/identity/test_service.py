@@ -35,9 +35,9 @@ def caller_of(session: Session) -> Caller:
 
 
 async def test_the_first_sign_in_makes_tenant_wallet_and_agent(house: House) -> None:
-    assert not await house.db.read(lambda tx: service.known(tx, SIGNER))
+    assert await house.db.at_once(lambda tx: service.sign_in_known(tx, SIGNER, house.clock.now(), "req_1")) is None
     first = await signed_in(house)
-    assert await house.db.read(lambda tx: service.known(tx, SIGNER))
+    assert await house.db.at_once(lambda tx: service.sign_in_known(tx, SIGNER, house.clock.now(), "req_1")) is not None
     again = await signed_in(house)
     assert (first.newcomer, again.newcomer) == (True, False)
     assert (first.tenant_id, first.agent_id) == (again.tenant_id, again.agent_id)

@@ -146,6 +146,21 @@ async def test_zero_means_no_limit_and_no_question(clock: Still) -> None:
     await nowhere.close()
 
 
+async def test_several_tokens_are_as_many_single_ones(store: Cache, other: Cache, clock: Still) -> None:
+    name, rate = key(), Rate(6, 60)
+    assert [await store.draw_some(name, rate, 4), (await other.draw(name, rate)).remaining] == [4, 1]
+    assert [await other.draw_some(name, rate, 3), await store.draw_some(name, rate, 1)] == [1, 0]
+    clock.advance(seconds=20)
+    assert await store.draw_some(name, rate, 9) == 2
+    assert await store.draw_some(name, Rate(0, 60), 9) == 9
+
+
+async def test_several_at_once_from_two_processes_get_no_more_than_there_is(store: Cache, other: Cache) -> None:
+    name = key()
+    granted = await asyncio.gather(*(each.draw_some(name, HOURLY, 3) for each in [store, other] * 20))
+    assert sum(granted) == 50
+
+
 async def test_a_bucket_is_forgotten_once_it_is_full_again(store: Cache, redis_url: str) -> None:
     name = key()
     await store.draw(name, Rate(6, 60))

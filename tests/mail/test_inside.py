@@ -1,11 +1,17 @@
 """Mail that stays inside: traced, read by the parser, trusted; refused where SMTP would refuse it."""
 
+import pytest
+
+from leasebox.infra import wall
 from leasebox.infra.db import Tx
 from leasebox.leases.inbound import Inbound, Slot
+from leasebox.mail import house as house_mail
 from leasebox.mail import inside
 from leasebox.mail.inside import InsideMail
 from leasebox.mail.jobs import Parser
+from leasebox.mail.model import Errand
 from leasebox.mail.sender_auth import SenderAuth
+from leasebox.values.ids import TenantId
 from leasebox.wiring import process
 from tests.fakes.clock import FakeClock
 from tests.kit import House
@@ -56,6 +62,19 @@ async def test_one_mail_reaches_several_mailboxes_whatever_the_others_say(shared
         assert whole["auth"] == {"spf": "pass", "dkim": "pass", "dmarc": "pass"}
         raw = (await agent.http.get(got["raw_ref"])).content
         assert raw.endswith(BOUNCE.content) and got["size_bytes"] == len(raw)
+
+
+async def test_a_tenants_mail_to_the_house_drops_the_oldest_of_anybodys(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the sender's wall none of these would be seen."""
+    monkeypatch.setattr(house_mail, "KEPT_MAILS", 4)
+    for tenant_id in [TenantId.new(house.clock.now()) for _ in range(6)]:
+        errand, at = Errand("house", "postmaster@inbox.leasebox.test"), house.clock.now()
+        house.clock.advance(seconds=1)
+        with wall.behind(tenant_id):
+            await house.db.transact(lambda tx, e=errand, at=at: inside.put_in_house(tx, BOUNCE, [e], at))
+    assert await house.db.read(lambda tx: tx.value("SELECT count(*) FROM mails")) == 4
 
 
 async def test_what_nobody_takes_is_not_stored(shared_house: House) -> None:

@@ -5,16 +5,18 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leasebox.infra.db import Tx
+from leasebox.leases import service as leases
 from leasebox.mail import inside, parse_worker, service
 from leasebox.mail.inside import InsideMail
-from leasebox.mail.jobs import SMALL_BYTES, every, purge
+from leasebox.mail.jobs import SMALL_BYTES, Lane, every, purge
 from leasebox.mail.model import CLAIM_TTL, MAX_TRIES
 from leasebox.mail.parse_worker import Reading
 from leasebox.mail.sender_auth import SenderAuth
@@ -26,6 +28,7 @@ from tests import kit_mail
 from tests.cli.stage import line_of, started
 from tests.kit import House
 from tests.kit_mail import Post, code_mail, mail, messages_of
+from tests.mail import crowd
 
 shared_house = kit_mail.shared_house
 GIB = 2**30
@@ -306,6 +309,46 @@ async def test_a_parse_that_failed_is_tried_again(shared_house: House, fault: Ex
     assert [each["otp_code"] for each in await messages_of(agent)] == ["481203"]
 
 
+async def test_one_mail_at_fault_costs_its_group_nothing(shared_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = await shared_house.agent()
+    lease = await agent.lease()
+    groups: list[int] = []
+    publish_all = service.publish_all
+
+    async def fail_on_seven(tx: Tx, parsed: Sequence[Any], at: datetime) -> list[bool]:
+        groups.append(len(parsed))
+        if any(fresh.otp_code == "481207" for _, fresh in parsed):
+            raise RuntimeError("seven")
+        return await publish_all(tx, parsed, at)
+
+    async with kit_mail.accepting(shared_house) as post:
+        await asyncio.gather(*(post.send(code_mail(each), lease["address"]) for each in range(20)))
+        with monkeypatch.context() as patched:
+            patched.setattr(service, "publish_all", fail_on_seven)
+            async with kit_mail.parsing(shared_house):
+
+                async def others_are_visible() -> bool:
+                    return len(await messages_of(agent)) == 19
+
+                await kit_mail.until(others_are_visible)
+        assert max(groups) > 1
+        shared_house.clock.advance(seconds=CLAIM_TTL.total_seconds() + 1)
+        async with kit_mail.parsing(shared_house):
+            await post.parsed()
+    codes = sorted(each["otp_code"] for each in await messages_of(agent))
+    assert codes == [f"4812{each:02}" for each in range(20)]
+
+
+def test_a_lane_claims_when_enough_places_are_free_and_not_too_often() -> None:
+    lane, woken = Lane(0, GIB, 4, 2, 0.05), asyncio.Event()
+    assert [lane.is_due(at) for at in (0.0, 0.04, 0.06)] == [True, False, True]
+    lane.places -= 3
+    assert not lane.is_due(1.0)
+    lane.leave(woken)
+    assert woken.is_set()
+    assert lane.is_due(1.0)
+
+
 async def test_stopping_finishes_what_was_claimed(shared_house: House) -> None:
     agent, reader = await shared_house.agent(), Stuck()
     lease = await agent.lease()
@@ -346,6 +389,39 @@ async def test_the_purge_takes_mail_whose_retention_is_over_and_only_that(post: 
     gone_rows = "SELECT count(*) FROM messages WHERE id = $1"
     assert await kit_mail.value(house, gone_rows, MessageId.parse(gone)) == 0
     assert await purge(house.db, policy, house.clock) == 0
+
+
+async def test_the_purge_reads_nothing_of_what_is_kept(house: House) -> None:
+    async with kit_mail.receiving(house) as post:
+        agent = await house.agent()
+        short, long = await agent.lease(ttl_hours=1), await agent.lease(ttl_hours=720)
+        for number in range(5):
+            reply = {"In-Reply-To": f"<{number}@shop.example>"}
+            await post.deliver(mail(f"gone {number}", **reply), short["address"])
+        await post.deliver(mail("shared"), short["address"], long["address"])
+    await crowd.gather(house, LeaseId.parse(long["lease_id"]), 4_000)
+    house.clock.advance(hours=74)
+    policy = process.lease_policy(house.settings)
+
+    async def body(tx: Tx) -> dict[str, crowd.Looked]:
+        async def work() -> None:
+            due = leases.purge_due(tx, service.erase_of_leases, policy, house.clock.now(), 500)
+            assert await due == (1, 6)
+
+        return await crowd.looked_at(tx, work)
+
+    looked = await house.db.transact(body)
+    assert {name: each.deleted for name, each in looked.items()} == {
+        "leases": 0,
+        "messages": 6,
+        "message_search": 6,
+        "mails": 5,
+        "mail_bodies": 5,
+        "thread_references": 5,
+    }
+    assert {name: each.scanned for name, each in looked.items()} == dict.fromkeys(looked, 0)
+    # Each of the six once for every statement and every key that asks for it; beside them stand 4,000 others.
+    assert max(each.fetched for each in looked.values()) <= 30
 
 
 async def test_mail_still_unparsed_when_its_lease_is_purged_is_dropped(shared_house: House) -> None:

@@ -12,14 +12,13 @@ NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 
 def test_a_recipient_goes_through_json_unchanged() -> None:
-    to = Recipient(MessageId.new(NOW), LeaseId.new(NOW), MailboxId.new(NOW), TenantId.new(NOW), 7)
+    to = Recipient(MessageId.new(NOW), LeaseId.new(NOW), MailboxId.new(NOW), TenantId.new(NOW))
     stored = msgspec.json.decode(msgspec.json.encode(to, enc_hook=str))
     read = Recipient(
         MessageId(stored["message_id"]),
         LeaseId(stored["lease_id"]),
         MailboxId(stored["mailbox_id"]),
         TenantId(stored["tenant_id"]),
-        stored["uid"],
     )
     assert read == to
 

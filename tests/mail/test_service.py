@@ -154,6 +154,30 @@ async def test_erased_lessees_get_nothing_and_a_mail_for_nobody_is_forgotten(pos
     assert await kit_mail.value(house, facts, LeaseId.parse(erased["lease_id"])) == 0
 
 
+async def test_a_group_is_published_in_its_order_each_mail_in_its_thread(post: Post) -> None:
+    house = post.house
+    agent, other = await house.agent(), await house.agent()
+    lease, theirs = await agent.lease(), await other.lease()
+    both = (lease["address"], theirs["address"])
+    await post.send(mail("one", message_id="<1@shop.example>"), lease["address"])
+    await post.send(mail("two", message_id="<2@shop.example>"), *both)
+    await post.send(mail("Re: one", message_id="<3@shop.example>", in_reply_to="<1@shop.example>"), lease["address"])
+    await post.send(mail("four", message_id="<4@shop.example>", references="<3@shop.example>"), *both)
+    now = house.clock.now()
+    group = await house.db.transact(lambda tx: claim_mails(tx, now, 10, 0, GIB))
+    assert await publish(house, group[1])
+    pairs = [(each, fresh(each.raw)) for each in sorted(group, key=lambda each: each.mail_id)]
+    assert await house.db.transact(lambda tx: service.publish_all(tx, pairs, now)) == [True, False, True, True]
+    places = "SELECT subject, seq, uid FROM messages WHERE mailbox_id = $1 ORDER BY seq"
+    mailbox_id = MailboxId.parse(lease["mailbox_id"])
+    mine = await kit_mail.rows(house, places, mailbox_id)
+    assert [tuple(row) for row in mine] == [("two", 1, 1), ("one", 2, 2), ("Re: one", 3, 3), ("four", 4, 4)]
+    threads = {each["subject"]: each["thread_id"] for each in await messages_of(agent)}
+    assert threads["one"] == threads["Re: one"] == threads["four"] != threads["two"]
+    assert len({each["thread_id"] for each in await messages_of(other)}) == 2
+    assert await kit_mail.value(house, "SELECT next_uid FROM mailboxes WHERE id = $1", mailbox_id) == 5
+
+
 async def stands(agent: Agent, house: House, mailbox_id: str, last: str | None = None, since: Any = None) -> int:
     tenant, mailbox = TenantId.parse(agent.session["tenant_id"]), MailboxId.parse(mailbox_id)
     seen = None if last is None else MessageId.parse(last)

@@ -7,6 +7,7 @@ from typing import Any
 from leasebox.infra.db import Tx
 from leasebox.mail import store
 from leasebox.mail.model import CLAIM_TTL, PendingMail
+from leasebox.mail.store import Place
 from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId
 from tests import kit_mail
 from tests.kit import House
@@ -39,7 +40,7 @@ async def test_a_claimed_mail_is_as_it_was_sent(shared_house: House) -> None:
     (to,) = pending.recipients
     assert reply.endswith(str(to.message_id))
     assert (str(to.lease_id), str(to.mailbox_id)) == (lease["lease_id"], lease["mailbox_id"])
-    assert (str(to.tenant_id), to.uid) == (agent.session["tenant_id"], 1)
+    assert str(to.tenant_id) == agent.session["tenant_id"]
     await drop_pending(shared_house)
 
 
@@ -147,24 +148,24 @@ async def test_places_in_a_mailbox_are_given_in_the_order_of_commits(shared_hous
     order: list[str] = []
     took, proceed = asyncio.Event(), asyncio.Event()
 
-    async def slow(tx: Tx) -> int:
-        place = await store.next_seq(tx, mailbox_id)
+    async def slow(tx: Tx) -> Place:
+        places = await store.next_places(tx, {mailbox_id: 2})
         took.set()
         await proceed.wait()
         order.append("slow")
-        return place
+        return places[mailbox_id]
 
-    async def quick(tx: Tx) -> int:
-        place = await store.next_seq(tx, mailbox_id)
+    async def quick(tx: Tx) -> Place:
+        places = await store.next_places(tx, {mailbox_id: 1})
         order.append("quick")
-        return place
+        return places[mailbox_id]
 
     first = asyncio.create_task(shared_house.db.transact(slow))
     await took.wait()
     second = asyncio.create_task(shared_house.db.transact(quick))
     await asyncio.sleep(0.05)
     proceed.set()
-    assert (await first, await second) == (1, 2)
+    assert (await first, await second) == (Place(1, 1), Place(3, 3))
     assert order == ["slow", "quick"]
 
 
@@ -175,6 +176,42 @@ async def test_only_leases_that_are_not_purged_get_messages(shared_house: House)
     mark = "UPDATE leases SET purged_at = expires_at WHERE id = $1"
     await kit_mail.change(shared_house, mark, ids[1])
     assert await shared_house.db.transact(lambda tx: store.lock_unerased(tx, ids)) == {ids[0]}
+
+
+async def test_mail_is_taken_while_earlier_mail_of_its_lease_is_published(shared_house: House) -> None:
+    lease = await (await shared_house.agent()).lease()
+    lease_id, mailbox_id = LeaseId.parse(lease["lease_id"]), MailboxId.parse(lease["mailbox_id"])
+    async with kit_mail.accepting(shared_house) as post:
+
+        async def publishing(tx: Tx) -> str:
+            await store.lock_unerased(tx, [lease_id])
+            await store.next_places(tx, {mailbox_id: 1})
+            async with asyncio.timeout(kit_mail.PATIENCE_S):
+                return await post.send(code_mail(1), lease["address"])
+
+        assert (await shared_house.db.transact(publishing)).startswith("250")
+    await drop_pending(shared_house)
+
+
+async def test_an_erasure_waits_for_mail_that_is_being_published(shared_house: House) -> None:
+    agent = await shared_house.agent()
+    lease = await agent.lease()
+    lease_id, locked, proceed = LeaseId.parse(lease["lease_id"]), asyncio.Event(), asyncio.Event()
+
+    async def publishing(tx: Tx) -> None:
+        assert await store.lock_unerased(tx, [lease_id]) == {lease_id}
+        locked.set()
+        await proceed.wait()
+
+    holding = asyncio.create_task(shared_house.db.transact(publishing))
+    await locked.wait()
+    erasing = asyncio.create_task(agent.http.delete(f"/v2/mailboxes/accounts/{lease['mailbox_id']}"))
+    done, _ = await asyncio.wait([erasing], timeout=0.3)
+    assert not done
+    proceed.set()
+    await holding
+    assert (await erasing).status_code == 204
+    assert await shared_house.db.transact(lambda tx: store.lock_unerased(tx, [lease_id])) == set()
 
 
 async def test_a_thread_is_found_by_the_ids_it_refers_to(shared_house: House) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from leasebox.billing.prices import Meter, meter_of
 from leasebox.billing.proof import ProofId
+from leasebox.identity.model import Caller
 from leasebox.values.ids import EventId, Id, KeyId, TenantId
 from leasebox.values.money import Usdc
 from leasebox.values.paths import Route
@@ -38,6 +39,20 @@ class Demand(msgspec.Struct, frozen=True):
         if meter is None:
             raise ValueError("a route that costs nothing is not demanded")
         return meter
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A demand about to be decided. proof: its id, why it is none for this call, or None where none was sent."""
+
+    caller: Caller
+    demand: Demand
+    event_id: EventId
+    proof: ProofId | str | None
+
+    @property
+    def proof_id(self) -> ProofId | None:
+        """The proof to be spent if the call is not free."""
+        return self.proof if isinstance(self.proof, ProofId) else None
 
 
 class Admission(msgspec.Struct, frozen=True):

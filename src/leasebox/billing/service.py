@@ -13,7 +13,7 @@ from leasebox.audit.model import Act
 from leasebox.audit.service import record
 from leasebox.billing import store
 from leasebox.billing.errors import InvalidPaymentProof, NotPayable, PaymentRequired
-from leasebox.billing.model import Admission, Demand, IssuedProof, Reason, Released, proof_offer, unit_of
+from leasebox.billing.model import Admission, Asked, Demand, IssuedProof, Reason, Released, proof_offer, unit_of
 from leasebox.billing.prices import NEW_TENANT_CREDIT_LIMIT, Meter, meter_of
 from leasebox.billing.proof import LIFETIME, Claims, ProofFault, ProofId, bound_to, sign, verify
 from leasebox.identity.model import Caller
@@ -27,6 +27,7 @@ from leasebox.values.keys import KeyRing
 from leasebox.values.money import Usdc
 from leasebox.values.paths import Route, RouteFault, normalize
 
+ADMIT, ADMITTED = store.ADMIT, store.ADMITTED
 _COUNTED_UNITS = frozenset({Meter.MESSAGE_SEND})  # the others count calls
 _COUNTERS_KEPT = timedelta(days=3)
 _SAID = {
@@ -54,21 +55,35 @@ async def admit(tx: Tx, caller: Caller, demand: Demand, keys: KeyRing) -> Admiss
 
     Raises PaymentRequired, InvalidPaymentProof (402): roll back then, as any door does.
     """
-    proof = _read(caller, demand, keys)
-    event_id = EventId.new(demand.at)
-    row = await store.admit(tx, caller, demand, event_id, proof if isinstance(proof, ProofId) else None)
+    asked = ask(caller, demand, keys)
+    return judge(asked, await store.admit(tx, caller, demand, asked.event_id, asked.proof_id))
+
+
+def ask(caller: Caller, demand: Demand, keys: KeyRing) -> Asked:
+    """The same in two halves, for a verb whose statement admits and works in one round trip: what it sends along."""
+    return Asked(caller, demand, EventId.new(demand.at), _read(caller, demand, keys))
+
+
+def parameters(asked: Asked) -> tuple[object, ...]:
+    """The parameters $1 to $12 of a statement with `ADMIT` in its FROM, which selects `ADMITTED`."""
+    return store.admission(asked.caller, asked.demand, asked.event_id, asked.proof_id)
+
+
+def judge(asked: Asked, row: Record) -> Admission:
+    """And what that statement answered. Raises PaymentRequired, InvalidPaymentProof."""
+    demand = asked.demand
     match row["outcome"]:
         case "free" | "paid":
             return Admission(
-                event_id,
+                asked.event_id,
                 demand.meter,
                 row["free_quantity"],
                 row["paid_quantity"],
                 row["price_version"],
                 Usdc(row["unit_price_micros"]),
             )
-        case "unpaid" if isinstance(proof, str):
-            raise _invalid(demand, proof, row)
+        case "unpaid" if isinstance(asked.proof, str):
+            raise _invalid(demand, asked.proof, row)
         case "unpaid":
             raise _unpaid(demand, row)
         case reason:

@@ -67,10 +67,12 @@ def _price(row: Record) -> PriceVersion:
     )
 
 
-_ADMIT = """
-SELECT outcome, free_quantity, paid_quantity, price_version, unit_price_micros, free_units, span, resets_at
-FROM admit_use($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ADMITTED = """
+a.outcome, a.free_quantity, a.paid_quantity, a.price_version, a.unit_price_micros, a.free_units, a.span, a.resets_at
 """
+ADMIT = "admit_use($1, stand_behind($2), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) a"
+"""In the FROM of a statement whose first parameters are `admission(…)`; it selects `ADMITTED`."""
+_ADMIT = f"SELECT {ADMITTED} FROM admit_use($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) a"
 # The same question without taking anything; what it answers may be otherwise a moment later.
 _FORESEE = """
 SELECT p.unit_price_micros, p.free_units, p.span, window_end(p.span, $4) AS resets_at,
@@ -91,8 +93,14 @@ _FORGET_COUNTERS = "DELETE FROM allowance_counters WHERE starts_at < $1"
 
 
 async def admit(tx: Tx, caller: Caller, demand: Demand, event_id: EventId, proof_id: ProofId | None) -> Record:
-    row = await tx.one(
-        _ADMIT,
+    row = await tx.one(_ADMIT, *admission(caller, demand, event_id, proof_id))
+    assert row is not None
+    return row
+
+
+def admission(caller: Caller, demand: Demand, event_id: EventId, proof_id: ProofId | None) -> tuple[object, ...]:
+    """The parameters $1 to $12 of `ADMIT`."""
+    return (
         event_id,
         caller.tenant_id,
         caller.agent_id,
@@ -106,8 +114,6 @@ async def admit(tx: Tx, caller: Caller, demand: Demand, event_id: EventId, proof
         demand.at,
         demand.request_id,
     )
-    assert row is not None
-    return row
 
 
 async def foresee(tx: Tx, tenant_id: TenantId, demand: Demand) -> Record:

@@ -9,7 +9,7 @@ from litestar.params import HeaderParameter
 
 from leasebox.billing import service
 from leasebox.billing.errors import InvalidPaymentProof, PaymentRequired
-from leasebox.billing.model import PROOF_HEADER, Admission, Demand
+from leasebox.billing.model import PROOF_HEADER, Admission, Asked, Demand
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Database, Tx
 from leasebox.infra.web.routes import request_id
@@ -43,6 +43,10 @@ class Till:
     async def admit(self, tx: Tx, caller: Caller, demand: Demand) -> Admission:
         """`service.admit`, to be called first in the transaction of the work. Raises as it does."""
         return await service.admit(tx, caller, demand, self._keys)
+
+    def ask(self, caller: Caller, demand: Demand) -> Asked:
+        """`service.ask`: for a verb that admits within its own statement."""
+        return service.ask(caller, demand, self._keys)
 
     async def foresee(self, tx: Tx, caller: Caller, demand: Demand) -> None:
         """`service.foresee`: refuse before a long wait what would be refused after it."""

@@ -14,7 +14,7 @@ from leasebox.identity.callers import Callers
 from leasebox.identity.model import SCOPES, SESSION_TTL, Caller, SignInPolicy, Wallet
 from leasebox.identity.rates import Rates
 from leasebox.identity.sign_in import SignIn, binding
-from leasebox.infra import metrics
+from leasebox.infra import metrics, wall
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database, Tx
 from leasebox.infra.web.idempotency import IdempotencyKey, Once
@@ -107,6 +107,7 @@ def doorkeeper(callers: Callers, cache: Cache, rates: Rates) -> Callable[[Connec
         scope = handler.opt["scope"]
         if scope:
             caller.require(scope)
+        wall.enter(caller.tenant_id)
 
     return require_caller
 
@@ -148,10 +149,11 @@ class SignInRoutes(Controller):
         except LeaseboxError as refusal:
             metrics.SIGN_INS.labels(str(refusal.fields.get("reason", refusal.code))).inc()
             raise
-        if not await self.db.read(lambda tx: service.known(tx, signer)):
-            await limit_address(request, self.cache, "new-tenant", self.tenant_rate)
         now, trace = self.clock.now(), request_id(request)
-        made = await self.db.transact(lambda tx: service.sign_in(tx, signer, now, trace))
+        made = await self.db.at_once(lambda tx: service.sign_in_known(tx, signer, now, trace))
+        if made is None:
+            await limit_address(request, self.cache, "new-tenant", self.tenant_rate)
+            made = await self.db.at_once(lambda tx: service.sign_in(tx, signer, now, trace))
         metrics.SIGN_INS.labels("new" if made.newcomer else "known").inc()
         return SessionView(
             access_token=made.token.reveal(),

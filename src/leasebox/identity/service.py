@@ -27,38 +27,34 @@ from leasebox.values.secret import Secret, fingerprint
 LookAtMailbox = Callable[[Tx, Caller, MailboxId], Awaitable[object]]
 
 
-async def known(tx: Tx, signer: Signer) -> bool:
-    """Whether this wallet has a tenant already."""
-    return await store.find_tenant(tx, signer.address.lower()) is not None
-
-
 async def sign_in(tx: Tx, signer: Signer, at: datetime, request_id: str) -> Session:
-    """A session for a wallet; its tenant, wallet row and agent are made on its first sign-in.
+    """A session for a wallet; its tenant, wallet row and agent are made on its first sign-in. For `Database.at_once`.
 
     Two at once make one tenant: the wallet's lock lets the second wait for the first. Raises TenantInactive (403),
     AgentDisabled (403).
     """
-    address = signer.address.lower()
-    await store.lock_wallet(tx, address)
-    found = await store.find_tenant(tx, address)
-    if found is None:
-        tenant_id = TenantId.new(at)
-        await store.insert_tenant(tx, tenant_id, address, signer.chain_id, at)
-    else:
-        tenant_id = TenantId.of(found["id"])
-        if found["status"] != "active":
-            raise TenantInactive(f"This tenant is {found['status']}.")
-    agent = await store.ensure_agent(tx, tenant_id, address, at)
-    assert agent is not None
-    if agent["status"] != "active":
-        raise AgentDisabled("The agent of this wallet is disabled.", agent_id=str(AgentId.of(agent["id"])))
-    agent_id = AgentId.of(agent["id"])
-    token, expires_at = tokens.new_session_token(), at + SESSION_TTL
-    session_id = await store.insert_session(tx, fingerprint(token), tenant_id, agent_id, signer, SCOPES, at, expires_at)
-    if found is None:
-        await record(tx, Act(at, str(agent_id), "tenant.create", str(tenant_id), tenant_id, request_id))
-    await record(tx, Act(at, str(agent_id), "session.create", str(session_id), tenant_id, request_id))
-    return Session(token, tenant_id, agent_id, signer, expires_at, found is None)
+    session = await _sign_in(tx, signer, "found", at, request_id)
+    assert session is not None
+    return session
+
+
+async def sign_in_known(tx: Tx, signer: Signer, at: datetime, request_id: str) -> Session | None:
+    """The same for a wallet that has a tenant; None, and nothing done, for one that has none."""
+    return await _sign_in(tx, signer, "leave", at, request_id)
+
+
+async def _sign_in(tx: Tx, signer: Signer, strangers: store.Strangers, at: datetime, request_id: str) -> Session | None:
+    token, session_id, expires_at = tokens.new_session_token(), SessionId.new(at), at + SESSION_TTL
+    row = await store.sign_in(tx, signer, strangers, fingerprint(token), session_id, SCOPES, at, expires_at, request_id)
+    match row["outcome"]:
+        case "newcomer":
+            return None
+        case "inactive":
+            raise TenantInactive(f"This tenant is {row['status']}.")
+        case "disabled":
+            raise AgentDisabled("The agent of this wallet is disabled.", agent_id=str(AgentId.of(row["agent_id"])))
+    tenant_id, agent_id = TenantId.of(row["tenant_id"]), AgentId.of(row["agent_id"])
+    return Session(token, tenant_id, agent_id, signer, expires_at, row["outcome"] == "new")
 
 
 async def found_tenant(tx: Tx, name: str, at: datetime, request_id: str) -> Caller:

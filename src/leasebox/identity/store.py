@@ -2,32 +2,27 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from asyncpg import Record
 
 from leasebox.identity.model import Caller, KeyOrder, Signer
 from leasebox.infra.db import Tx
-from leasebox.values.ids import AgentId, Id, KeyId, MailboxId, SessionId, TenantId
+from leasebox.values.ids import AgentId, AuditId, Id, KeyId, MailboxId, SessionId, TenantId
 
+Strangers = Literal["found", "leave"]
+"""What to do with a wallet that has no tenant yet."""
+_SIGN_IN = """
+SELECT outcome, tenant_id, agent_id, status
+FROM sign_in_wallet($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+"""
 _WALLET_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('wallet:' || $1, 0))"
 _FIND_TENANT = """
 SELECT t.id, t.status FROM wallets w JOIN tenants t ON t.id = w.tenant_id WHERE w.address = $1
 """
-_INSERT_TENANT = """
-WITH tenant AS (INSERT INTO tenants (id, status, created_at) VALUES ($1, 'active', $4) RETURNING id)
-INSERT INTO wallets (address, tenant_id, chain_id, bound_at) SELECT $2, id, $3, $4 FROM tenant
-"""
 _INSERT_UNBOUND_TENANT = """
 WITH tenant AS (INSERT INTO tenants (id, status, created_at) VALUES ($1, 'active', $4) RETURNING id)
 INSERT INTO agents (id, tenant_id, name, status, created_at) SELECT $2, id, $3, 'active', $4 FROM tenant
-"""
-_ENSURE_AGENT = """
-INSERT INTO agents (id, tenant_id, name, wallet_address, status, created_at) VALUES ($1, $2, $3, $4, 'active', $5)
-ON CONFLICT (tenant_id, wallet_address) DO UPDATE SET name = agents.name RETURNING id, status
-"""
-_INSERT_SESSION = """
-INSERT INTO sessions (id, token_hash, tenant_id, agent_id, wallet_address, chain_id, scopes, created_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
 _FIND_SESSION = """
 SELECT s.id, s.tenant_id, s.agent_id, s.wallet_address, s.chain_id, s.scopes, s.expires_at, t.status AS tenant_status,
@@ -57,45 +52,48 @@ async def find_tenant(tx: Tx, address: str) -> Record | None:
     return await tx.one(_FIND_TENANT, address)
 
 
-async def insert_tenant(tx: Tx, tenant_id: TenantId, address: str, chain_id: int, at: datetime) -> None:
-    await tx.run(_INSERT_TENANT, tenant_id, address, chain_id, at)
-
-
 async def insert_unbound_tenant(tx: Tx, tenant_id: TenantId, agent_id: AgentId, name: str, at: datetime) -> None:
     """A tenant without a wallet, and its agent."""
     await tx.run(_INSERT_UNBOUND_TENANT, tenant_id, agent_id, name, at)
 
 
-async def ensure_agent(tx: Tx, tenant_id: TenantId, address: str, at: datetime) -> Record | None:
-    """The agent that signs in with this wallet, made if it is new."""
-    name = f"{address[:6]}…{address[-4:]}"
-    return await tx.one(_ENSURE_AGENT, AgentId.new(at), tenant_id, name, address, at)
-
-
-async def insert_session(
+async def sign_in(
     tx: Tx,
-    token_hash: bytes,
-    tenant_id: TenantId,
-    agent_id: AgentId,
     signer: Signer,
+    strangers: Strangers,
+    token_hash: bytes,
+    session_id: SessionId,
     scopes: Sequence[str],
     at: datetime,
     expires_at: datetime,
-) -> SessionId:
-    session_id = SessionId.new(at)
-    await tx.run(
-        _INSERT_SESSION,
-        session_id,
-        token_hash,
-        tenant_id,
-        agent_id,
+    request_id: str,
+) -> Record:
+    """A session for a wallet, with what it lacks of tenant and agent, and the audit rows; one statement.
+
+    outcome: known, new, newcomer (one that is to be left alone), inactive (the tenant: `status`), disabled (the agent).
+    """
+    address = signer.address.lower()
+    row = await tx.one(
+        _SIGN_IN,
+        address,
         signer.address,
         signer.chain_id,
+        strangers == "found",
+        TenantId.new(at),
+        AgentId.new(at),
+        f"{address[:6]}…{address[-4:]}",
+        session_id,
+        str(session_id),
+        token_hash,
         scopes,
         at,
         expires_at,
+        request_id,
+        AuditId.new(at),
+        AuditId.new(at),
     )
-    return session_id
+    assert row is not None
+    return row
 
 
 async def find_session(tx: Tx, token_hash: bytes) -> Record | None:

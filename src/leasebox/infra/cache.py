@@ -36,6 +36,19 @@ redis.call('SET', KEYS[1], string.format('%.3f', after), 'PX', math.ceil(after -
 return {1, math.floor((period - (after - now)) / step + 0.001), 0, math.ceil(after - now)}
 """
 
+# As many tokens of the same bucket as it has, up to so many.
+_SOME = """
+local now, period, count, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local step = period / count
+local full = tonumber(redis.call('GET', KEYS[1]) or '0')
+if full < now then full = now end
+local granted = math.min(wanted, math.floor((now + 0.5 + period - full) / step))
+if granted < 1 then return 0 end
+local after = full + granted * step
+redis.call('SET', KEYS[1], string.format('%.3f', after), 'PX', math.ceil(after - now) + 1)
+return granted
+"""
+
 
 class Taken(msgspec.Struct, frozen=True):
     """What a bucket answered. remaining: calls left now; retry_after_s, reset_s: seconds, rounded up."""
@@ -54,7 +67,10 @@ class Cache:
         self._listener = listener
         self._clock = clock
         self._bucket = redis.register_script(_BUCKET)
+        self._some = redis.register_script(_SOME)
         self._hung_until = 0.0
+        self._unsaid: dict[Wake, None] = {}
+        self._saying: asyncio.Future[None] | None = None
 
     async def put(self, key: str, value: bytes, ttl_s: int) -> None:
         """Keep `value` for `ttl_s` seconds. Raises Unavailable."""
@@ -82,16 +98,41 @@ class Cache:
             return Taken(True, rate.count, 0, 0)
         return Taken(bool(allowed), int(remaining), -(-int(wait_ms) // 1000), -(-int(reset_ms) // 1000))
 
+    async def draw_some(self, key: str, rate: Rate, wanted: int) -> int:
+        """Take up to `wanted` tokens from the bucket `key`, as so many calls of `draw` would; how many there were."""
+        if not rate.count:
+            return wanted
+        now = self._clock.now().timestamp() * 1000
+        try:
+            with self._answering():
+                granted = await self._some(
+                    keys=[f"bucket:{{{key}}}"], args=[f"{now:.3f}", rate.seconds * 1000, rate.count, wanted]
+                )
+        except Unavailable:
+            log.get("cache").warning("rate bucket unavailable, letting the call through", bucket=key.partition(":")[0])
+            return wanted
+        return int(granted)
+
     async def publish(self, wakes: Sequence[Wake]) -> None:
-        """Tell listeners; a failure is only a delay for them, so it is not raised."""
-        with contextlib.suppress(Unavailable), self._answering():
-            if len(wakes) == 1:
-                await self._redis.publish(_CHANNEL, f"{wakes[0].channel} {wakes[0].payload}")
-                return
-            pipe = self._redis.pipeline(transaction=False)
-            for wake in wakes:
-                pipe.publish(_CHANNEL, f"{wake.channel} {wake.payload}")
-            await pipe.execute()
+        """Tell listeners soon; a failure is only a delay for them, so nobody waits for it.
+
+        What comes while the last words are under way goes out together after them, the same words once.
+        """
+        self._unsaid.update(dict.fromkeys(wakes))
+        if self._saying is None or self._saying.done():
+            self._saying = asyncio.ensure_future(self._say())
+
+    async def _say(self) -> None:
+        while self._unsaid:
+            wakes, self._unsaid = list(self._unsaid), {}
+            with contextlib.suppress(Unavailable), self._answering():
+                if len(wakes) == 1:
+                    await self._redis.publish(_CHANNEL, f"{wakes[0].channel} {wakes[0].payload}")
+                    continue
+                pipe = self._redis.pipeline(transaction=False)
+                for wake in wakes:
+                    pipe.publish(_CHANNEL, f"{wake.channel} {wake.payload}")
+                await pipe.execute()
 
     async def wakes(self) -> AsyncIterator[Wake]:
         """Every wake-up from now on, for ever; reconnects by itself and yields `Wake("*", "")` after a gap."""
@@ -113,6 +154,9 @@ class Cache:
                 await self._redis.ping()
 
     async def close(self) -> None:
+        """Say what is unsaid, then end the connections."""
+        if self._saying is not None:
+            await self._saying
         await self._redis.aclose()
         await self._listener.aclose()
 

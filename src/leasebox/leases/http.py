@@ -14,7 +14,7 @@ from leasebox.infra.db import Database, Tx
 from leasebox.infra.web.idempotency import IdempotencyKey, Once, was_replayed
 from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
 from leasebox.infra.web.routes import Given, known_id, needs, request_id
-from leasebox.leases import service
+from leasebox.leases import hot, service
 from leasebox.leases.domains_model import spelled
 from leasebox.leases.model import MAX_TTL_HOURS, Doors, Granted, Lease, LeaseOrder, LeasePolicy, Status
 from leasebox.leases.store import Filter
@@ -126,8 +126,13 @@ class LeaseRoutes(Controller):
             made = await service.grant(tx, caller, order, self.policy, demand.at, demand.request_id)
             return _new_view(made, self.doors, demand.at)
 
+        async def at_once(tx: Tx) -> NewLeaseView:
+            made = await hot.grant(tx, order, self.policy, self.till.ask(caller, demand))
+            return _new_view(made, self.doors, demand.at)
+
+        quick = at_once if hot.grants(order, self.policy) else None
         async with self.till.noting(caller, demand):
-            answer = await self.once.answer(request, caller, idempotency_key, 201, work)
+            answer = await self.once.answer(request, caller, idempotency_key, 201, work, quick)
         if not was_replayed(answer):
             metrics.LEASES.labels("granted").inc()
         return answer
@@ -178,9 +183,9 @@ class LeaseRoutes(Controller):
     ) -> ReleaseView:
         """End the lease now. Its mail stays readable until the retention ends; again: the same answer."""
         wanted, now, trace = known_id(LeaseId, lease_id), self.clock.now(), request_id(request)
-        lease = await self.db.transact(lambda tx: service.release(tx, caller, wanted, self.policy, now, trace))
+        mailbox_id = await self.db.at_once(lambda tx: hot.release(tx, caller, wanted, self.policy, now, trace))
         metrics.LEASES.labels("released").inc()
-        return ReleaseView(str(lease.lease_id), str(lease.mailbox_id), lease.status(now))
+        return ReleaseView(str(wanted), str(mailbox_id), "released")
 
     @post("/{lease_id:str}/pause", status_code=200, operation_id="pause", **needs("mail:allocate", 404, 410))
     async def pause(self, request: Request[Any, Any, Any], caller: Given[Caller], lease_id: FromPath[str]) -> LeaseView:

@@ -41,12 +41,11 @@ class Hosting(msgspec.Struct, frozen=True):
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """A lease that one mail was taken for. uid: IMAP's, within the mailbox."""
+    """A lease that one mail was taken for."""
 
     lease_id: LeaseId
     mailbox_id: MailboxId
     tenant_id: TenantId
-    uid: int
 
 
 def judge(route: Route | None, policy: LeasePolicy, at: datetime, size: int = 0) -> Inbound:

@@ -30,6 +30,7 @@ from leasebox.values.ids import AgentId, LeaseId, MailboxId, TenantId
 from leasebox.values.secret import Secret
 
 Erase = Callable[[Tx, TenantId, MailboxId], Awaitable[int]]
+EraseOfLeases = Callable[[Tx, Sequence[LeaseId]], Awaitable[int]]
 _GENERATED_TRIES = 3
 
 
@@ -78,25 +79,6 @@ async def renew(
     if row is None:
         raise await _refusal(tx, caller, before, at)
     await record(tx, caller.act(at, request_id, "lease.renew", str(lease_id)))
-    return _lease(row)
-
-
-async def release(
-    tx: Tx, caller: Caller, lease_id: LeaseId, policy: LeasePolicy, at: datetime, request_id: str
-) -> Lease:
-    """End a lease now; again: the same answer. A newer lease of the same address is not touched.
-
-    Raises NotFound, MailboxFrozen.
-    """
-    before = await get(tx, caller, lease_id)
-    row = await store.release(tx, caller.tenant_id, lease_id, at, policy)
-    if row is None:
-        lease = await get(tx, caller, lease_id)
-        if lease.state != "released":
-            lease.require_unfrozen()
-        return lease
-    await tell_released(tx, [lease_id], at)
-    await record(tx, caller.act(at, request_id, "lease.release", str(before.lease_id)))
     return _lease(row)
 
 
@@ -207,17 +189,12 @@ async def take_mail(
     taken = ledger.taken()
     if not taken:
         return [verdict for verdict in verdicts if isinstance(verdict, Inbound)]
-    ids, used, counts = zip(*taken, strict=True)
-    first = await store.use(tx, ids, used, counts)
-    return [verdict if isinstance(verdict, Inbound) else _numbered(verdict, first) for verdict in verdicts]
+    await store.use(tx, *zip(*taken, strict=True))
+    return [verdict if isinstance(verdict, Inbound) else _slots(verdict) for verdict in verdicts]
 
 
-def _numbered(routes: Sequence[Route], next_uid: dict[MailboxId, int]) -> tuple[Slot, ...]:
-    slots = []
-    for route in routes:
-        slots.append(Slot(route.lease_id, route.mailbox_id, route.tenant_id, next_uid[route.mailbox_id]))
-        next_uid[route.mailbox_id] += 1
-    return tuple(slots)
+def _slots(routes: Sequence[Route]) -> tuple[Slot, ...]:
+    return tuple(Slot(route.lease_id, route.mailbox_id, route.tenant_id) for route in routes)
 
 
 async def give_back(tx: Tx, lease_id: LeaseId, size: int) -> None:
@@ -226,10 +203,10 @@ async def give_back(tx: Tx, lease_id: LeaseId, size: int) -> None:
 
 
 async def purge_due(
-    tx: Tx, erase: Callable[[Tx, Sequence[LeaseId]], Awaitable[int]], policy: LeasePolicy, at: datetime, limit: int
+    tx: Tx, erase: EraseOfLeases, policy: LeasePolicy, at: datetime, limit: int, messages: int = 1_000
 ) -> tuple[int, int]:
-    """Erase the mail of up to `limit` leases whose retention is over; how many leases and messages that were."""
-    due = await store.due_for_purge(tx, at - policy.retention, limit)
+    """Erase the mail of up to `limit` leases whose retention is over, about so many messages; how many that were."""
+    due = await store.due_for_purge(tx, at - policy.retention, limit, messages)
     if not due:
         return 0, 0
     erased = await erase(tx, due)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from asyncpg import Record
-from sqlalchemy import and_, not_, or_, select
+from sqlalchemy import Select, and_, not_, or_, select
 
 from leasebox.infra.db import Tx
 from leasebox.leases.model import LeaseOrder, LeasePolicy, expiring_at
@@ -159,40 +159,67 @@ class Filter:
         self.mailbox_id: Id | None = None
 
 
+_LIVE = ("active", "paused", "frozen")
+
+
 async def listed(tx: Tx, wanted: Filter, below: object, limit: int) -> list[Record]:
     """Leases, newest first."""
-    statement = (
-        select(leases, mailboxes.c.address)
-        .join(mailboxes, mailboxes.c.id == leases.c.mailbox_id)
-        .where(leases.c.tenant_id == wanted.tenant_id)
-        .order_by(leases.c.id.desc())
-        .limit(limit)
-    )
+    found = _chosen(wanted, below) if _are_few(wanted) else _walked(wanted, below)
+    # The page first: a sort before it would want the addresses of all that fit.
+    shown = found.limit(limit).subquery()
+    addressed = select(shown, mailboxes.c.address).join(mailboxes, mailboxes.c.id == shown.c.mailbox_id)
+    return await tx.select(addressed.order_by(shown.c.id.desc()))
+
+
+def _are_few(wanted: Filter) -> bool:
+    """Leases that last were never purged, and of both these and a mailbox's there are few."""
+    return wanted.mailbox_id is not None or wanted.within is not None or wanted.status in _LIVE
+
+
+# A subquery with OFFSET is planned by itself. Else the planner goes through everybody's leases, the newest first, as
+# soon as a tenant has had a good share of them, however long ago that was.
+def _chosen(wanted: Filter, below: object) -> Select[Any]:
+    own = _of_tenant(select(leases), wanted, below)
+    if wanted.status in _LIVE:
+        own = own.where(leases.c.purged_at.is_(None), leases.c.expires_at > wanted.at)
+    few = own.offset(0).subquery()
+    return _with_status(select(few), few.c, wanted).order_by(few.c.id.desc())
+
+
+def _walked(wanted: Filter, below: object) -> Select[Any]:
+    ids = _of_tenant(select(leases.c.id), wanted, below).order_by(leases.c.id.desc()).offset(0).subquery()
+    found = select(leases).join(ids, ids.c.id == leases.c.id)
+    return _with_status(found, leases.c, wanted).order_by(leases.c.id.desc())
+
+
+def _of_tenant(statement: Select[Any], wanted: Filter, below: object) -> Select[Any]:
+    statement = statement.where(leases.c.tenant_id == wanted.tenant_id)
     if below is not None:
         statement = statement.where(leases.c.id < below)
     if wanted.within is not None:
         statement = statement.where(leases.c.mailbox_id.in_(list(wanted.within)))
-    if wanted.agent_id is not None:
-        statement = statement.where(leases.c.agent_id == wanted.agent_id)
     if wanted.mailbox_id is not None:
         statement = statement.where(leases.c.mailbox_id == wanted.mailbox_id)
-    if wanted.status is not None:
-        statement = statement.where(_status_is(wanted.status, wanted.at))
-    return await tx.select(statement)
+    if wanted.agent_id is not None:
+        statement = statement.where(leases.c.agent_id == wanted.agent_id)
+    return statement
 
 
-def _status_is(status: str, at: datetime) -> Any:
-    released = leases.c.state == "released"
-    live = and_(not_(released), leases.c.expires_at > at)
-    frozen = leases.c.frozen_at.is_not(None)
-    return {
-        "released": released,
-        "expired": and_(not_(released), leases.c.expires_at <= at),
-        "frozen": and_(live, frozen),
-        "paused": and_(live, not_(frozen), leases.c.state == "paused"),
-        "active": and_(live, not_(frozen), leases.c.state == "active"),
-        "ended": or_(released, leases.c.expires_at <= at),
-    }[status]
+def _with_status(statement: Select[Any], columns: Any, wanted: Filter) -> Select[Any]:
+    if wanted.status is None:
+        return statement
+    released, live = columns.state == "released", columns.expires_at > wanted.at
+    frozen, lasting = columns.frozen_at.is_not(None), and_(columns.state != "released", live)
+    return statement.where(
+        {
+            "released": released,
+            "expired": and_(not_(released), not_(live)),
+            "frozen": and_(lasting, frozen),
+            "paused": and_(lasting, not_(frozen), columns.state == "paused"),
+            "active": and_(lasting, not_(frozen), columns.state == "active"),
+            "ended": or_(released, not_(live)),
+        }[wanted.status]
+    )
 
 
 _MAILBOX = f"""
@@ -203,11 +230,14 @@ JOIN LATERAL (
     SELECT * FROM leases WHERE mailbox_id = m.id AND tenant_id = m.tenant_id ORDER BY id DESC LIMIT 1
 ) l ON true
 """
+# OFFSET keeps the planner from looking for the tenant's among everybody's, the newest first.
 _LIST_MAILBOXES = f"""
-SELECT {_MAILBOX} FROM mailboxes m {_LATEST}
-WHERE m.tenant_id = $1 AND m.erased_at IS NULL
-  AND ($2::uuid IS NULL OR m.id < $2) AND ($3::uuid[] IS NULL OR m.id = ANY ($3))
-ORDER BY m.id DESC LIMIT $4
+SELECT {_MAILBOX} FROM (
+    SELECT id FROM mailboxes
+    WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid[] IS NULL OR id = ANY ($3))
+    ORDER BY id DESC OFFSET 0
+) AS own JOIN mailboxes m ON m.id = own.id {_LATEST}
+WHERE m.erased_at IS NULL ORDER BY m.id DESC LIMIT $4
 """
 _FIND_MAILBOX = f"""
 SELECT {_MAILBOX} FROM mailboxes m {_LATEST} WHERE m.tenant_id = $1 AND m.id = $2 AND m.erased_at IS NULL
@@ -243,24 +273,32 @@ _ROUTE = """
 SELECT a.address, l.id, l.tenant_id, l.mailbox_id, l.state, l.frozen_at, l.expires_at, l.used_bytes, l.used_messages
 FROM addresses a JOIN leases l ON l.id = a.lease_id WHERE a.address = ANY ($1)
 """
-# Locked in one order, so that two mail servers cannot deadlock.
-_ROUTE_LOCKED = _ROUTE + "ORDER BY l.id FOR UPDATE OF l"
+# Locked in one order, so that two mail servers cannot deadlock; against changes, not against the foreign keys and the
+# KEY SHARE of those who publish mail meanwhile.
+_ROUTE_LOCKED = _ROUTE + "ORDER BY l.id FOR NO KEY UPDATE OF l"
 _USE = """
-WITH want AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::int[]) AS t(lease_id, bytes, mails)),
-used AS (
-    UPDATE leases SET used_bytes = used_bytes + bytes, used_messages = used_messages + mails
-    FROM want WHERE leases.id = want.lease_id RETURNING leases.mailbox_id, mails
-)
-UPDATE mailboxes SET next_uid = next_uid + total
-FROM (SELECT mailbox_id, sum(mails) AS total FROM used GROUP BY mailbox_id) AS each
-WHERE mailboxes.id = each.mailbox_id RETURNING mailboxes.id, next_uid - total AS first_uid
+UPDATE leases SET used_bytes = used_bytes + bytes, used_messages = used_messages + mails
+FROM unnest($1::uuid[], $2::bigint[], $3::int[]) AS want(lease_id, bytes, mails) WHERE leases.id = want.lease_id
 """
 _GIVE_BACK = """
 UPDATE leases SET used_bytes = greatest(0, used_bytes - $2), used_messages = greatest(0, used_messages - $3)
 WHERE id = $1
 """
+# For the rest of a purge's transaction. What goes may be much, but never so much that reading what stays were less: the
+# planner, which weighs only one statement, would read a small table from end to end for a thousand of its rows.
+_BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)"
+# As many as have about so many messages together, and one at least.
 _DUE_FOR_PURGE = """
-SELECT id FROM leases WHERE purged_at IS NULL AND expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+SELECT id FROM (
+    SELECT id, sum(used_messages) OVER (ORDER BY expires_at, id) - used_messages AS before FROM (
+        SELECT id, expires_at, used_messages FROM leases WHERE purged_at IS NULL AND expires_at < $1
+        ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) AS locked
+) AS due WHERE before < $3 OR before = 0
+"""
+# FOR UPDATE waits for those who publish mail of these leases, as _DUE_FOR_PURGE does.
+_LOCK_MAILBOX_LEASES = """
+SELECT FROM leases WHERE tenant_id = $1 AND mailbox_id = $2 AND purged_at IS NULL ORDER BY id FOR UPDATE
 """
 _MARK_MAILBOX_PURGED = """
 UPDATE leases SET purged_at = $3, used_bytes = 0, used_messages = 0
@@ -271,6 +309,7 @@ _MARK_PURGED = "UPDATE leases SET purged_at = $2, used_bytes = 0, used_messages 
 
 async def mark_mailbox_purged(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId, at: datetime) -> None:
     """All leases of an erased mailbox: mail still being parsed for them is dropped, not shown."""
+    await tx.run(_LOCK_MAILBOX_LEASES, tenant_id, mailbox_id)
     await tx.run(_MARK_MAILBOX_PURGED, tenant_id, mailbox_id, at)
 
 
@@ -284,20 +323,22 @@ async def route_locked(tx: Tx, addresses: Sequence[str]) -> list[Record]:
     return await tx.all(_ROUTE_LOCKED, addresses)
 
 
-async def use(
-    tx: Tx, lease_ids: Sequence[LeaseId], sizes: Sequence[int], counts: Sequence[int]
-) -> dict[MailboxId, int]:
-    """Add to the leases' used quota; the first of the new IMAP UIDs of each mailbox."""
-    rows = await tx.all(_USE, lease_ids, sizes, counts)
-    return {MailboxId.of(row["id"]): int(row["first_uid"]) for row in rows}
+async def use(tx: Tx, lease_ids: Sequence[LeaseId], sizes: Sequence[int], counts: Sequence[int]) -> None:
+    """Add to the leases' used quota."""
+    await tx.run(_USE, lease_ids, sizes, counts)
 
 
 async def give_back(tx: Tx, lease_id: LeaseId, size: int, count: int) -> None:
     await tx.run(_GIVE_BACK, lease_id, size, count)
 
 
-async def due_for_purge(tx: Tx, before: datetime, limit: int) -> list[LeaseId]:
-    return [LeaseId.of(row["id"]) for row in await tx.all(_DUE_FOR_PURGE, before, limit)]
+async def due_for_purge(tx: Tx, before: datetime, limit: int, messages: int = 1_000) -> list[LeaseId]:
+    """Leases that ended before a time and hold mail still, those first that did first; their rows are ours.
+
+    At most `limit`, and no more than hold about so many messages together. Nothing is scanned until commit.
+    """
+    await tx.run(_BY_INDEX)
+    return [LeaseId.of(row["id"]) for row in await tx.all(_DUE_FOR_PURGE, before, limit, messages)]
 
 
 async def mark_purged(tx: Tx, lease_ids: Sequence[LeaseId], at: datetime) -> None:

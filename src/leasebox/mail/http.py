@@ -1,8 +1,10 @@
 """Routes of reading mail."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, Response, delete, get, patch
@@ -14,9 +16,9 @@ from leasebox.infra.db import Database, Tx
 from leasebox.infra.web.listing import CursorText, Limit, MomentText, Page, after, moment, page
 from leasebox.infra.web.routes import Given, known_id, needs, request_id
 from leasebox.leases.model import LeasePolicy
-from leasebox.mail import mime, service
+from leasebox.mail import hot, mime, service
 from leasebox.mail.model import Query
-from leasebox.mail.views import ATTACHMENT_PREFIX, MessageItem, MessageView, item, whole
+from leasebox.mail.views import ATTACHMENT_PREFIX, MessageItem, MessageView, item, item_of_json, whole
 from leasebox.values.clock import Clock
 from leasebox.values.errors import BadRequest, NotFound
 from leasebox.values.ids import MailboxId, MessageId, ThreadId
@@ -89,9 +91,14 @@ class MessageRoutes(Controller):
                 await service.require_readable_mailbox(tx, caller, query.mailbox_id, query.at)
             return await service.listed(tx, query, below, limit + 1)
 
+        async def at_once(tx: Tx) -> Sequence[Any]:
+            return await hot.listed(tx, self.till.ask(caller, demand), query, below, limit + 1)
+
         async with self.till.noting(caller, demand):
+            if hot.lists(query):
+                return page(await self.db.at_once(at_once), limit, item_of_json, _cursor_key)
             rows = await self.db.transact(body)
-        return page(rows, limit, item, lambda row: MessageId.of(row["id"]))
+        return page(rows, limit, item, _cursor_key)
 
     @get("/{message_id:str}", operation_id="get_message", **needs("mail:read", 404))
     async def one(self, caller: Given[Caller], message_id: FromPath[str]) -> MessageView:
@@ -147,6 +154,11 @@ class MessageRoutes(Controller):
         """Erase a message for good."""
         wanted, now, trace = known_id(MessageId, message_id), self.clock.now(), request_id(request)
         await self.db.transact(lambda tx: service.delete(tx, caller, wanted, self.policy, now, trace))
+
+
+def _cursor_key(row: Any) -> UUID:
+    found: UUID = row["id"]
+    return found
 
 
 def searchable(text: str | None) -> str | None:

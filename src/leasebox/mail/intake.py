@@ -11,8 +11,9 @@ from typing import Any
 
 from leasebox.infra import log, metrics
 from leasebox.infra.db import Database, StorageFull, Tx
+from leasebox.infra.together import Together
 from leasebox.leases import service as leases
-from leasebox.leases.inbound import Inbound, Slot, judge
+from leasebox.leases.inbound import Inbound, Route, Slot, judge
 from leasebox.leases.model import LeasePolicy
 from leasebox.mail import house, store
 from leasebox.mail.house import HouseAddresses
@@ -53,6 +54,7 @@ class GroupIntake:
         self._policy = policy
         self._clock = clock
         self._house = own
+        self._routes = Together(self._look_up)
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
 
@@ -65,10 +67,14 @@ class GroupIntake:
         if address.domain not in self._policy.domains:
             return await self._rcpt_elsewhere(address, size)
         try:
-            route = await self._db.read(lambda tx: leases.route(tx, address.address))
+            route = await self._routes.ask(address.address)
         except Unavailable:
             return RcptVerdict.UNAVAILABLE
         return _RCPT[judge(route, self._policy, self._clock.now(), size)]
+
+    async def _look_up(self, addresses: Sequence[str]) -> list[Route | None]:
+        found = await self._db.read(lambda tx: leases.routes(tx, addresses))
+        return [found.get(each) for each in addresses]
 
     async def _rcpt_elsewhere(self, address: Mailbox, size: int) -> RcptVerdict:
         """The same at a domain that the settings do not name: a tenant's verified one, or somebody else's."""
@@ -186,7 +192,7 @@ def _is_too_big(mail: IncomingMail, errands: Sequence[HouseMail]) -> bool:
 
 
 def _recipient(slot: Slot, at: Any) -> Recipient:
-    return Recipient(MessageId.new(at), slot.lease_id, slot.mailbox_id, slot.tenant_id, slot.uid)
+    return Recipient(MessageId.new(at), slot.lease_id, slot.mailbox_id, slot.tenant_id)
 
 
 def _refusal(why: Inbound, mail: IncomingMail) -> MailRefusal:

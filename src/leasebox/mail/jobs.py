@@ -1,9 +1,16 @@
-"""Background work of mail: the parser makes messages of stored mails, the purge erases what nobody may read now."""
+"""Background work of mail: the parser makes messages of stored mails, the purge erases what nobody may read now.
+
+The purge goes by rows, lease by lease, and each of its statements finds them by an index: it looks at what goes,
+however much is kept (tests/mail/test_jobs.py, tests/bench/growth.py). Partitions by day would not spare it: a mail goes
+72 hours after its lease's end, and leases last from an hour to months, so that each day's mail goes over many days, and
+a day's partition could be dropped only after the last of its leases. Until then every list and thread would be looked
+for in each of some forty partitions, and no unique key could number a mailbox's messages.
+"""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -11,6 +18,7 @@ import msgspec
 
 from leasebox.infra import log, metrics
 from leasebox.infra.db import Database
+from leasebox.infra.together import Together
 from leasebox.leases import service as leases
 from leasebox.leases.model import LeasePolicy
 from leasebox.mail import house, service, store
@@ -22,13 +30,18 @@ from leasebox.values.clock import Clock
 from leasebox.values.errors import Unavailable
 
 _BATCH = 32
+_GROUP = 64
 _LOOK_AGAIN_S = 1.0
+# Looking for large mails among many small ones reads all of these, so it is not done all the time.
+_LARGE_EVERY_S = 0.05
 # A mail becomes visible after this long even if DNS has not told yet who sent it: codes do not wait.
 _AUTH_PATIENCE_S = 0.25
-# A lease holds up to its quota of mails, and all of them are erased by one statement.
-_PURGE_LEASES = 20
+# What a purge takes at once: so many leases, or fewer with about so many messages (of one lease: all that it has).
+_PURGE_LEASES = 500
+_PURGE_MESSAGES = 1_000
 SMALL_BYTES = INLINE_COLD_BYTES
 _LARGEST_BYTES = 2**31 - 1
+_Parsed = tuple[PendingMail, FreshMessage]
 
 
 class Reader(Protocol):
@@ -51,17 +64,36 @@ class HouseDesk(Protocol):
     async def take(self, mail: PendingMail, fresh: FreshMessage) -> None: ...
 
 
-class _Lane:
-    """Mails of some sizes (bytes, both ends included), and how many more of them may be under way now."""
+class Lane:
+    """Mails of some sizes (bytes, both ends included), and how many more of them may be under way now.
 
-    def __init__(self, smallest: int, largest: int, places: int) -> None:
+    enough: with fewer free places none is claimed, for a claim of one costs what a claim of many does.
+    """
+
+    def __init__(self, smallest: int, largest: int, places: int, enough: int, every_s: float) -> None:
         self.smallest = smallest
         self.largest = largest
         self.places = places
+        self.enough = enough
+        self._every_s = every_s
+        self._looked_at = -every_s
+
+    def is_due(self, now: float) -> bool:
+        """Whether to look for mails now; `now` in seconds of the loop's clock."""
+        if self.places < self.enough or now < self._looked_at + self._every_s:
+            return False
+        self._looked_at = now
+        return True
+
+    def leave(self, woken: asyncio.Event) -> None:
+        self.places += 1
+        if self.places == self.enough:
+            woken.set()  # mails may have waited for this place
 
 
 class Parser:
-    """Claims stored mails and publishes their messages, many at once, each in its own transaction.
+    """Claims stored mails and publishes their messages: whatever was read while the last transaction ran goes into the
+    next one.
 
     Small mails are read within milliseconds; large ones need a worker process, up to 2 s of its CPU, and memory. Each
     kind has places of its own, so that no flood of mailbombs holds up the mail with the code in it.
@@ -75,7 +107,11 @@ class Parser:
         self._reader = reader
         self._judge = judge
         self._clock = clock
-        self._lanes = (_Lane(0, SMALL_BYTES, 64), _Lane(SMALL_BYTES + 1, _LARGEST_BYTES, 4))
+        self._lanes = (
+            Lane(0, SMALL_BYTES, 2 * _BATCH, _BATCH, 0.0),
+            Lane(SMALL_BYTES + 1, _LARGEST_BYTES, 4, 1, _LARGE_EVERY_S),
+        )
+        self._publishing = Together(self._publish_group, _GROUP)
         self._under_way: set[asyncio.Task[None]] = set()
         self._log = log.get("parser")
 
@@ -85,27 +121,30 @@ class Parser:
             woken.clear()
             claimed = [await self._claim(lane, woken) for lane in self._lanes]
             if not any(claimed):
-                await self._idle(woken, stop)
+                await self._idle(
+                    woken, stop, _LOOK_AGAIN_S if all(claim is not None for claim in claimed) else _LARGE_EVERY_S
+                )
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _claim(self, lane: _Lane, woken: asyncio.Event) -> int:
-        """Start on a lane's next mails, as many as it has places for; how many these are."""
+    async def _claim(self, lane: Lane, woken: asyncio.Event) -> int | None:
+        """Start on a lane's next mails, as many as it has places for; how many these are, None if nobody looked."""
+        if not lane.is_due(asyncio.get_running_loop().time()):
+            return None
         limit, now = min(_BATCH, lane.places), self._clock.now()
-        if not limit:
-            return 0
         try:
-            batch = await self._db.transact(lambda tx: store.claim_mails(tx, now, limit, lane.smallest, lane.largest))
+            # One statement, so it needs no BEGIN to be a transaction.
+            batch = await self._db.read(lambda tx: store.claim_mails(tx, now, limit, lane.smallest, lane.largest))
         except Unavailable:
             return 0
         for mail in batch:
             lane.places -= 1
-            self._start(self._parse(mail), lambda: _leave(lane, woken))
+            self._start(self._parse(mail), lambda: lane.leave(woken))
         return len(batch)
 
-    async def _idle(self, woken: asyncio.Event, stop: asyncio.Event) -> None:
+    async def _idle(self, woken: asyncio.Event, stop: asyncio.Event, at_most_s: float) -> None:
         waits = [asyncio.ensure_future(woken.wait()), asyncio.ensure_future(stop.wait())]
-        await asyncio.wait(waits, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=at_most_s, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
@@ -139,20 +178,37 @@ class Parser:
     async def _publish(self, mail: PendingMail, checking: "asyncio.Task[dict[str, str]]") -> bool:
         started = time.perf_counter()
         reading = await self._read(mail)
-        await asyncio.wait([checking], timeout=_AUTH_PATIENCE_S)
+        await asyncio.sleep(0)  # a check that asks nobody has its answer by now
+        if not checking.done():
+            await asyncio.wait([checking], timeout=_AUTH_PATIENCE_S)
         auth = checking.result() if checking.done() else service.CHECKING
         fresh = service.fresh_message(reading.mail, reading.extraction, auth, reading.extracted)
         if mail.protocol == INSIDE and not mail.mail_from:
             # Our own notice to an author whose mail could not be handed over.
             fresh = msgspec.structs.replace(fresh, labels=(BOUNCE,))
-        now = self._clock.now()
-        if mail.purpose != "lease":
+        if mail.purpose == "lease":
+            is_first = await self._publishing.ask((mail, fresh))
+            if isinstance(is_first, Exception):
+                raise is_first
+            if not is_first:
+                return False
+        else:
             await self._desk.take(mail, fresh)
-        elif not await self._db.transact(lambda tx: service.publish(tx, mail, fresh, now)):
-            return False
         metrics.PARSED_MAILS.labels(fresh.parsed_status).inc()
         metrics.PARSE_SECONDS.observe(time.perf_counter() - started)
         return auth is service.CHECKING
+
+    async def _publish_group(self, group: Sequence[_Parsed]) -> list[bool | Exception]:
+        """Whether each was published by us, or what kept it from that: one mail's fault must not stop the others."""
+        now = self._clock.now()
+        try:
+            return [*await self._db.transact(lambda tx: service.publish_all(tx, group, now))]
+        except Unavailable:
+            raise
+        except Exception as fault:  # noqa: BLE001 - told to whom it belongs
+            if len(group) == 1:
+                return [fault]
+            return [found for each in group for found in await self._publish_group([each])]
 
     async def _check(self, mail: PendingMail) -> dict[str, str]:
         if mail.protocol == INSIDE:
@@ -191,18 +247,17 @@ class _Shelf:
         await self._db.transact(lambda tx: house.file(tx, mail, fresh))
 
 
-def _leave(lane: _Lane, woken: asyncio.Event) -> None:
-    if not lane.places:
-        woken.set()  # mails may have waited for this place
-    lane.places += 1
+async def purge(
+    db: Database, policy: LeasePolicy, clock: Clock, erase: leases.EraseOfLeases = service.erase_of_leases
+) -> int:
+    """Erase the mail of leases whose retention is over; how many messages. Safe to run twice or late.
 
-
-async def purge(db: Database, policy: LeasePolicy, clock: Clock) -> int:
-    """Erase the mail of leases whose retention is over; how many messages. Safe to run twice or late."""
-    at, total, ended = clock.now(), 0, _PURGE_LEASES
-    while ended == _PURGE_LEASES:
+    erase: erases all that these leases leave behind; how many messages that were.
+    """
+    at, total, ended = clock.now(), 0, 1
+    while ended:
         ended, erased = await db.transact(
-            lambda tx: leases.purge_due(tx, service.erase_of_leases, policy, at, _PURGE_LEASES)
+            lambda tx: leases.purge_due(tx, erase, policy, at, _PURGE_LEASES, _PURGE_MESSAGES)
         )
         total += erased
         metrics.PURGED_MESSAGES.inc(erased)

@@ -23,13 +23,12 @@ LABELS = 100
 
 
 class Recipient(msgspec.Struct, frozen=True):
-    """One lease that a mail was accepted for, and the message it becomes there. uid: IMAP's, within the mailbox."""
+    """One lease that a mail was accepted for, and the message it becomes there."""
 
     message_id: MessageId
     lease_id: LeaseId
     mailbox_id: MailboxId
     tenant_id: TenantId
-    uid: int
 
 
 class PendingMail(msgspec.Struct, frozen=True):

@@ -1,8 +1,9 @@
 """Verbs of mail coming in: turn a stored mail into messages; read, label and delete them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from asyncpg import Record
@@ -65,21 +66,52 @@ async def publish(tx: Tx, mail: PendingMail, fresh: FreshMessage, at: datetime) 
 
     A lease whose mail was erased meanwhile gets nothing; a mail that nobody gets is forgotten.
     """
-    if not await store.finish_mail(tx, mail.mail_id):
-        return False
-    alive = await store.lock_unerased(tx, [to.lease_id for to in mail.recipients])
-    recipients = sorted((to for to in mail.recipients if to.lease_id in alive), key=lambda to: to.mailbox_id)
-    if not recipients:
-        await store.drop_orphans(tx, [mail.mail_id])
-        return True
-    await store.insert_body(tx, mail.mail_id, fresh)
-    for to in recipients:
-        seq = await store.next_seq(tx, to.mailbox_id)
-        thread_id = await threads.place(tx, threads.letter_of(to.lease_id, fresh, mail.received_at))
-        await store.insert_message(tx, mail, to, seq, thread_id, fresh)
-        tx.wake(WAKE_MAILBOX, str(to.mailbox_id))
-    await append(tx, [fact for to in recipients for fact in _facts(to, fresh, at)])
-    return True
+    (first,) = await publish_all(tx, [(mail, fresh)], at)
+    return first
+
+
+async def publish_all(tx: Tx, parsed: Sequence[tuple[PendingMail, FreshMessage]], at: datetime) -> list[bool]:
+    """The same for several mails, in their order; what each costs falls with their number."""
+    ours = await store.finish_mails(tx, [mail.mail_id for mail, _ in parsed])
+    fresh_ones = [(mail, fresh) for mail, fresh in parsed if mail.mail_id in ours]
+    alive = await store.lock_unerased(tx, list({to.lease_id for mail, _ in fresh_ones for to in mail.recipients}))
+    filed = [_Filing(mail, fresh, [to for to in mail.recipients if to.lease_id in alive]) for mail, fresh in fresh_ones]
+    if orphans := [each.mail.mail_id for each in filed if not each.recipients]:
+        await store.drop_orphans(tx, orphans)
+    if wanted := [each for each in filed if each.recipients]:
+        await _file(tx, wanted, at)
+    return [mail.mail_id in ours for mail, _ in parsed]
+
+
+class _Filing(NamedTuple):
+    """A parsed mail and those who get it."""
+
+    mail: PendingMail
+    fresh: FreshMessage
+    recipients: list[Recipient]
+
+    def letters(self) -> list[threads.Letter]:
+        return [threads.letter_of(to.lease_id, self.fresh, self.mail.received_at) for to in self.recipients]
+
+
+async def _file(tx: Tx, filings: Sequence[_Filing], at: datetime) -> None:
+    await store.insert_bodies(tx, [(each.mail.mail_id, each.fresh) for each in filings])
+    recipients = [to for each in filings for to in each.recipients]
+    next_place = await store.next_places(tx, Counter(to.mailbox_id for to in recipients))
+    turns = threads.turns([each.letters() for each in filings])
+    for turn in range(max(turns) + 1):
+        now = [each for each, its_turn in zip(filings, turns, strict=True) if its_turn == turn]
+        thread_ids = await threads.place_all(tx, [letter for each in now for letter in each.letters()])
+        pairs = [(each, to) for each in now for to in each.recipients]
+        rows = []
+        for (each, to), thread_id in zip(pairs, thread_ids, strict=True):
+            place = next_place[to.mailbox_id]
+            next_place[to.mailbox_id] = store.Place(place.seq + 1, place.uid + 1)
+            rows.append((each.mail, to, place, thread_id, each.fresh))
+        await store.insert_messages(tx, rows)
+    for mailbox_id in next_place:
+        tx.wake(WAKE_MAILBOX, str(mailbox_id))
+    await append(tx, [fact for each in filings for to in each.recipients for fact in _facts(to, each.fresh, at)])
 
 
 async def listed(tx: Tx, query: Query, below: object, limit: int) -> list[Record]:

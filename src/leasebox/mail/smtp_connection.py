@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._session: Session | None = None
         self._token = secrets.token_hex(6)
         self._mails = 0
+        self._made: Visit | None = None
         self._entered = False
         self._client_ip = ""
         self._client: str | None = None
@@ -313,8 +314,12 @@ class Connection(asyncio.Protocol):
     # Asking the house
 
     def _visit(self, session: Session) -> Visit:
-        token = f"{self._token}.{self._mails + 1}"
-        return Visit(self._door.offer.hostname, self._client or self._client_ip, self._client_ip, token, session.login)
+        """Made anew for each mail, and when somebody has signed in."""
+        if self._made is None or self._made.login is not session.login:
+            token = f"{self._token}.{self._mails + 1}"
+            client = self._client or self._client_ip
+            self._made = Visit(self._door.offer.hostname, client, self._client_ip, token, session.login)
+        return self._made
 
     async def _decide(self, session: Session, question: Question) -> Reply:
         """The house's reply. Whatever it raises becomes a reply that has the client try again later."""
@@ -329,6 +334,7 @@ class Connection(asyncio.Protocol):
         finally:
             if isinstance(question, ContentReceived):
                 self._mails += 1
+                self._made = None
                 self._mail_since = self._loop.time()
 
     async def _take_up_tls(self, session: Session) -> None:

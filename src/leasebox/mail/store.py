@@ -1,8 +1,9 @@
 """SQL of receiving: storing mails in groups, claiming them for parsing, making messages, erasing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from asyncpg import Record
@@ -22,34 +23,54 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $
             $9::jsonb[])
     AS t(id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for)
 """
+# Not waited for by fsync: a claim that a crash forgets is made again, and what comes of it is committed as ever.
 _CLAIM = """
-WITH next AS (
-    SELECT id FROM mails WHERE state = 'pending' AND (claimed_until IS NULL OR claimed_until < $1)
+WITH lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
+next AS (
+    SELECT id FROM lazily, mails WHERE state = 'pending' AND (claimed_until IS NULL OR claimed_until < $1)
         AND octet_length(content) BETWEEN $5 AND $6
-    ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
+    ORDER BY id LIMIT $3 FOR UPDATE OF mails SKIP LOCKED
 )
 UPDATE mails SET claim = $2, claimed_until = $1 + $4::interval, tries = tries + 1 FROM next WHERE mails.id = next.id
 RETURNING mails.id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, tries,
     purpose, concerns
 """
 _FINISH = """
-UPDATE mails SET state = 'done', claim = NULL, claimed_until = NULL WHERE id = $1 AND state = 'pending'
+UPDATE mails SET state = 'done', claim = NULL, claimed_until = NULL WHERE id = ANY ($1) AND state = 'pending'
+RETURNING id
 """
-_UNERASED = "SELECT id FROM leases WHERE id = ANY ($1) AND purged_at IS NULL ORDER BY id FOR SHARE"
-_NEXT_SEQ = "UPDATE mailboxes SET next_seq = next_seq + 1 WHERE id = $1 RETURNING next_seq - 1"
-_THREAD = """
-SELECT thread_id FROM messages WHERE lease_id = $1 AND header_message_id = ANY ($2) ORDER BY id DESC LIMIT 1
+# KEY SHARE lets mail be taken for the same leases meanwhile; who erases locks them FOR UPDATE and so waits for us.
+_UNERASED = "SELECT id FROM leases WHERE id = ANY ($1) AND purged_at IS NULL ORDER BY id FOR KEY SHARE"
+# Locked in one order, so that two parsers cannot deadlock.
+_NEXT_PLACES = """
+WITH want AS (SELECT * FROM unnest($1::uuid[], $2::int[]) AS t(mailbox_id, count)),
+locked AS (
+    SELECT id, count FROM mailboxes JOIN want ON id = mailbox_id ORDER BY id FOR NO KEY UPDATE OF mailboxes
+)
+UPDATE mailboxes AS m SET next_seq = next_seq + count, next_uid = next_uid + count FROM locked WHERE m.id = locked.id
+RETURNING m.id, next_seq - count AS seq, next_uid - count AS uid
+"""
+_THREADS = """
+SELECT w.letter, found.id, found.thread_id
+FROM unnest($1::int[], $2::uuid[], $3::text[]) AS w(letter, lease_id, name)
+CROSS JOIN LATERAL (
+    SELECT id, thread_id FROM messages WHERE lease_id = w.lease_id AND header_message_id = w.name
+    ORDER BY id DESC LIMIT 1
+) AS found
 """
 # Words of the subject, the people and the text weigh less and less; 'simple' keeps every language's words as they are.
 # What is searched comes in apart from what is shown, its words already made by `search_words`.
 _INSERT_MESSAGE = """
+WITH message AS (
 INSERT INTO messages (id, tenant_id, mailbox_id, lease_id, mail_id, uid, seq, direction, received_at, size_bytes,
     parsed_status, thread_id, header_message_id, sender, sender_name, sender_domain, recipients, subject, preview,
-    otp_code, verification_link, has_attachments, labels, auth, search, subject_key)
+    otp_code, verification_link, has_attachments, labels, auth, subject_key)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $28, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-    $29, $22,
-    setweight(to_tsvector('simple', $23), 'A') || setweight(to_tsvector('simple', $24), 'B')
-        || setweight(to_tsvector('simple', $26), 'C') || to_tsvector('simple', $25), $27)
+    $29, $22, $27)
+)
+INSERT INTO message_search (tenant_id, message_id, search)
+SELECT $2, $1, setweight(to_tsvector('simple', $23), 'A') || setweight(to_tsvector('simple', $24), 'B')
+    || setweight(to_tsvector('simple', $26), 'C') || to_tsvector('simple', $25)
 """
 _INSERT_BODY = """
 INSERT INTO mail_bodies (mail_id, headers, cc, reply_to, body_text, body_html, attachments, extraction, defects,
@@ -62,6 +83,16 @@ INSERT INTO mails (id, received_at, mail_from, helo, client_address, protocol, t
                    tries)
 VALUES ($1, $2, $3, '', '', $4, '', $5, $6, 'done', 0)
 """
+
+
+class Place(NamedTuple):
+    """A message's place in its mailbox. seq: in the order of commits; uid: IMAP's."""
+
+    seq: int
+    uid: int
+
+
+Filed = tuple[PendingMail, Recipient, Place, ThreadId, FreshMessage]
 _FIRST_LABELS = {"inbound": ["received", "unread"], "outbound": ["sent"]}
 
 
@@ -98,14 +129,19 @@ async def insert_sent(tx: Tx, mail: PendingMail) -> None:
 async def claim_mails(tx: Tx, at: datetime, limit: int, smallest: int, largest: int) -> list[PendingMail]:
     """Take up to `limit` mails of some sizes (bytes, both ends included) that nobody parses.
 
-    They are ours until `CLAIM_TTL` from now.
+    They are ours until `CLAIM_TTL` from now. To be done in a transaction of its own, whose commit waits for no fsync.
     """
     return [_pending(row) for row in await tx.all(_CLAIM, at, uuid4(), limit, CLAIM_TTL, smallest, largest)]
 
 
+async def finish_mails(tx: Tx, mail_ids: Sequence[MessageId]) -> set[MessageId]:
+    """Mark mails parsed; those that nobody else was quicker with."""
+    return {MessageId.of(row["id"]) for row in await tx.all(_FINISH, mail_ids)}
+
+
 async def finish_mail(tx: Tx, mail_id: MessageId) -> int:
-    """Mark a mail parsed; 0 when somebody else was quicker."""
-    return await tx.run(_FINISH, mail_id)
+    """The same for one mail; 0 when somebody else was quicker."""
+    return len(await finish_mails(tx, [mail_id]))
 
 
 async def lock_unerased(tx: Tx, lease_ids: Sequence[LeaseId]) -> set[LeaseId]:
@@ -113,31 +149,37 @@ async def lock_unerased(tx: Tx, lease_ids: Sequence[LeaseId]) -> set[LeaseId]:
     return {LeaseId.of(row["id"]) for row in await tx.all(_UNERASED, sorted(lease_ids))}
 
 
-async def next_seq(tx: Tx, mailbox_id: MailboxId) -> int:
-    """The next place in the mailbox's order of visibility; its row stays locked until we commit."""
-    return int(await tx.value(_NEXT_SEQ, mailbox_id))
+async def next_places(tx: Tx, wanted: Mapping[MailboxId, int]) -> dict[MailboxId, Place]:
+    """The first of as many next places as wanted in each mailbox; its row stays locked until we commit."""
+    rows = await tx.all(_NEXT_PLACES, list(wanted), list(wanted.values()))
+    return {MailboxId.of(row["id"]): Place(row["seq"], row["uid"]) for row in rows}
 
 
-async def find_thread(tx: Tx, lease_id: LeaseId, related: Sequence[str]) -> ThreadId | None:
-    """The thread of the newest message that this one refers to (RFC 5322 §3.6.4)."""
-    if not related:
-        return None
-    found: UUID | None = await tx.value(_THREAD, lease_id, related)
-    return None if found is None else ThreadId.of(found)
+async def find_threads(tx: Tx, sought: Sequence[tuple[int, LeaseId, str]]) -> dict[int, ThreadId]:
+    """By the number of a letter, the thread of the newest message of its lease that has one of its message ids
+    (RFC 5322 §3.6.4). sought: number, lease and one of the ids."""
+    if not sought:
+        return {}
+    rows = await tx.all(_THREADS, *map(list, zip(*sought, strict=True)))
+    return {row["letter"]: ThreadId.of(row["thread_id"]) for row in sorted(rows, key=itemgetter("id"))}
 
 
-async def insert_message(
-    tx: Tx, mail: PendingMail, to: Recipient, seq: int, thread_id: ThreadId, fresh: FreshMessage
-) -> None:
-    await tx.run(
-        _INSERT_MESSAGE,
+async def insert_messages(tx: Tx, filed: Sequence[Filed]) -> None:
+    """File messages, each once."""
+    await tx.many(_INSERT_MESSAGE, [_message_values(*each) for each in filed])
+
+
+def _message_values(
+    mail: PendingMail, to: Recipient, place: Place, thread_id: ThreadId, fresh: FreshMessage
+) -> tuple[Any, ...]:
+    return (
         to.message_id,
         to.tenant_id,
         to.mailbox_id,
         to.lease_id,
         mail.mail_id,
-        to.uid,
-        seq,
+        place.uid,
+        place.seq,
         mail.received_at,
         len(mail.raw),
         fresh.parsed_status,
@@ -164,8 +206,15 @@ async def insert_message(
 
 
 async def insert_body(tx: Tx, mail_id: MessageId, fresh: FreshMessage) -> None:
-    await tx.run(
-        _INSERT_BODY,
+    await insert_bodies(tx, [(mail_id, fresh)])
+
+
+async def insert_bodies(tx: Tx, bodies: Sequence[tuple[MessageId, FreshMessage]]) -> None:
+    await tx.many(_INSERT_BODY, [_body_values(mail_id, fresh) for mail_id, fresh in bodies])
+
+
+def _body_values(mail_id: MessageId, fresh: FreshMessage) -> tuple[Any, ...]:
+    return (
         mail_id,
         fresh.headers,
         fresh.cc,
@@ -221,8 +270,9 @@ async def erase_one(tx: Tx, tenant_id: TenantId, message_id: MessageId) -> Recor
 
 async def drop_orphans(tx: Tx, mail_ids: Sequence[UUID]) -> None:
     """Forget the raw form of mails that no message stands for any more."""
-    await tx.run(_LOCK_MAILS, mail_ids)
-    await tx.run(_DROP_ORPHANS, mail_ids)
+    async with tx.across_tenants("a mail goes with the last message of it, whoever's that is"):
+        await tx.run(_LOCK_MAILS, mail_ids)
+        await tx.run(_DROP_ORPHANS, mail_ids)
 
 
 def people(fresh: FreshMessage) -> str:
@@ -253,5 +303,4 @@ def _recipient(each: dict[str, Any]) -> Recipient:
         LeaseId(each["lease_id"]),
         MailboxId(each["mailbox_id"]),
         TenantId(each["tenant_id"]),
-        each["uid"],
     )

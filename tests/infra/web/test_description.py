@@ -35,6 +35,20 @@ async def test_bounds_and_words_are_told(described: dict[str, Any]) -> None:
     assert schemas["AgentPatch"]["description"].startswith("status `disabled` stops")
 
 
+async def test_no_list_among_the_parameters_may_be_null(described: dict[str, Any]) -> None:
+    lists = [
+        (parameter["name"], parameter["schema"])
+        for operations in described["paths"].values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", ())
+        if "array" in str(parameter["schema"])
+    ]
+    assert {name for name, _ in lists} >= {"label"}
+    for name, schema in lists:
+        assert (schema["type"], schema["items"]) == ("array", {"type": "string"}), name
+    assert dict(lists)["label"]["maxItems"] == 10
+
+
 async def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
     def references(value: Any) -> set[str]:
         if isinstance(value, dict):
