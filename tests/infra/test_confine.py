@@ -20,6 +20,24 @@ print(child.pid, flush=True)
 time.sleep(60)
 """
 
+ADOPTING = """
+import os, time
+from leasebox.infra.confine import adopt_orphans
+adopt_orphans()
+told, spoken = os.pipe()
+if os.fork() == 0:
+    middle = os.getpid()
+    if os.fork():
+        os._exit(0)
+    while os.getppid() == middle:
+        time.sleep(0.01)
+    os.write(spoken, b"%d" % os.getppid())
+    os._exit(0)
+os.wait()
+print(os.read(told, 20).decode(), flush=True)
+os.wait()
+"""
+
 
 def test_a_child_dies_with_its_killed_parent() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
@@ -28,6 +46,17 @@ def test_a_child_dies_with_its_killed_parent() -> None:
         assert alive(child)
         parent.kill()
     assert eventually(lambda: not alive(child))
+
+
+def test_a_grandchild_without_a_parent_is_adopted() -> None:
+    with subprocess.Popen([sys.executable, "-c", ADOPTING], stdout=subprocess.PIPE, text=True) as ours:
+        assert ours.communicate(timeout=20)[0] == f"{ours.pid}\n"
+
+
+def test_who_is_tied_to_somebody_who_is_gone_ends() -> None:
+    tied = "import signal\nfrom leasebox.infra.confine import tie\ntie(1 << 22, signal.SIGKILL)\nprint('alive')"
+    done = subprocess.run([sys.executable, "-c", tied], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 @pytest.mark.parametrize("owner", [None, ENGINE])

@@ -79,6 +79,21 @@ def test_both_answer_at_their_urls(running: Running) -> None:
     assert pings(running.urls.redis_url)
 
 
+def test_a_home_can_be_claimed_before_and_again_after(tmp_path: Path) -> None:
+    first, second = Engines(tmp_path / "home", wanted=["valkey"]), Engines(tmp_path / "home", wanted=["valkey"])
+    first.claim()
+    scratch = first.scratch()
+    with pytest.raises(EngineFault, match=f"in use by the leasebox with pid {os.getpid()}"):
+        second.start()
+    assert first.pids() == {}
+    assert pings(first.start().redis_url)
+    assert first.scratch() == scratch
+    first.stop()
+    assert not scratch.exists()
+    assert pings(second.start().redis_url)
+    second.stop()
+
+
 def test_nothing_listens_on_tcp_and_no_password_stands_on_a_command_line(running: Running) -> None:
     password = (running.home / "postgres" / "password").read_text()
     secret = (running.home / "valkey" / "password").read_text()

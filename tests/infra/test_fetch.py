@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from leasebox.infra import fetch
 from leasebox.infra.fetch import Fault, Fetcher, Reply
 from leasebox.infra.fetch_names import DnsNames
 from leasebox.infra.fetch_target import Target, read
@@ -247,6 +248,26 @@ async def test_tls_is_for_the_name_and_by_somebody_we_trust(pair: CertificatePai
         assert plain.status is None
         fetcher.close()
         await asyncio.sleep(0)
+
+
+async def test_the_roots_that_the_system_trusts_are_read_once_and_for_https_alone(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ssl.SSLContext] = []
+
+    def make() -> ssl.SSLContext:
+        made.append(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        return made[-1]
+
+    fetch._strict.cache_clear()
+    monkeypatch.setattr(ssl, "create_default_context", make)
+    async with Receiver().listening() as receiver:
+        assert (await post(fetcher, f"http://127.0.0.1:{receiver.port}/")).status == 200
+        assert made == []
+        for _ in range(2):
+            assert (await post(fetcher, f"https://127.0.0.1:{receiver.port}/")).fault is not None
+    assert len(made) == 1
+    fetch._strict.cache_clear()
 
 
 async def test_tls_to_who_does_not_speak_it_is_a_fault_in_time(fetcher: Fetcher) -> None:

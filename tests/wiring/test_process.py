@@ -1,5 +1,6 @@
 """What every role stands on: the loop, the signal, database and Redis; settings become policies."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -8,7 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
+from leasebox.infra import migrate, reach
 from leasebox.values.errors import Unavailable
 from leasebox.wiring import process
 from tests.kit import settings_for
@@ -56,6 +59,33 @@ async def test_the_backbone_reaches_database_and_redis(database_url: str, redis_
         await base.cache.ping()
     with pytest.raises(Unavailable):
         await base.db.read(lambda tx: tx.value("SELECT 1"))
+
+
+async def test_a_role_that_climbs_the_wall_is_told_of_at_the_start(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database_url, redis_url, str(tmp_path))
+    with structlog.testing.capture_logs() as lines:
+        async with process.backbone(settings, connections=2):
+            assert lines == []
+        monkeypatch.setattr(reach, "CLIMBS", "SELECT true")
+        async with process.backbone(settings, connections=2):
+            assert [line["log_level"] for line in lines] == ["warning"]
+    assert "NOSUPERUSER" in lines[0]["fix"]
+
+
+async def test_only_what_needs_no_table_goes_before_the_last_migration(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, last = settings_for(database_url, redis_url, str(tmp_path)), migrate.revisions()
+    monkeypatch.setattr(migrate, "revisions", lambda: [*last, "9999"])
+    async with process.connected(settings, connections=2) as base:
+        waiting = asyncio.create_task(process.migrated(base.db))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        waiting.cancel()
+        monkeypatch.setattr(migrate, "revisions", lambda: last)
+        await process.migrated(base.db)
 
 
 async def test_without_a_database_there_is_none(redis_url: str, tmp_path: Path) -> None:

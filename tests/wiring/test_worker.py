@@ -3,6 +3,9 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from leasebox.wiring import worker
 from tests.kit import House
 from tests.kit_mail import code_mail, receiving, until
 from tests.wiring.stage import serving
@@ -33,3 +36,20 @@ async def test_it_erases_mail_whose_retention_is_over_and_old_sessions_and_drain
         status, said = await asyncio.to_thread(role.stop)
     assert await counts("leases") == [1]
     assert (status, said) == (0, "")
+
+
+async def test_its_jobs_begin_one_after_the_other_and_the_first_fault_is_told() -> None:
+    begun: list[int] = []
+
+    async def job(number: int) -> None:
+        begun.append(number)
+        if number == 2:
+            raise RuntimeError("it fell")
+
+    running = asyncio.create_task(worker.apart(*(job(number) for number in range(3))))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert begun in ([], [0])
+    with pytest.raises(RuntimeError, match="it fell"):
+        await running
+    assert begun == [0, 1, 2]

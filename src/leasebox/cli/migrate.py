@@ -12,6 +12,7 @@ from leasebox.config import Settings
 from leasebox.infra import migrate as migrations
 from leasebox.infra import reach
 from leasebox.infra.embedded import attach
+from leasebox.infra.nursery import READY_FD
 from leasebox.values.errors import Unavailable
 
 
@@ -26,7 +27,8 @@ def migrate() -> None:
             applied = migrations.upgrade(url)
         except Unavailable as fault:
             refuse([fault.message])
-    click.echo(f"applied {', '.join(applied)}" if applied else "nothing to apply")
+    if READY_FD not in os.environ:  # `leasebox up` has a first line of its own
+        click.echo(f"applied {', '.join(applied)}" if applied else "nothing to apply")
 
 
 @contextmanager

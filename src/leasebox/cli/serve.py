@@ -10,7 +10,7 @@ from leasebox.cli import refuse
 from leasebox.cli.startup import LISTENING, load, with_ports
 from leasebox.config import ROLE_NAMES, ConfigFaults, Settings
 from leasebox.infra import log, migrate, reach
-from leasebox.infra.supervisor import READY_FD
+from leasebox.infra.nursery import READY_FD
 
 
 @click.command()

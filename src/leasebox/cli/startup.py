@@ -1,7 +1,7 @@
 """What the operator's commands share: settings or a refusal, free ports, engines for as long as a block lasts."""
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from leasebox import config
@@ -43,16 +43,25 @@ def with_ports(
     return settled, load(settled)
 
 
+def _nothing(engines: Engines) -> None:
+    del engines
+
+
 @contextmanager
-def engines_of(settings: Settings) -> Iterator[tuple[Engines, str, str]]:
+def engines_of(
+    settings: Settings, *, meanwhile: Callable[[Engines], None] = _nothing
+) -> Iterator[tuple[Engines, str, str]]:
     """The home's engines, without those that the settings replace, and the URLs of database and Redis.
 
-    Refuses when an engine cannot run or the home is in use. Once the block ends nothing interrupts their shutdown.
+    meanwhile: called once the home is ours, before the engines are started. Refuses when an engine cannot run or the
+    home is in use. Once the block ends nothing interrupts their shutdown.
     """
     given = {"postgres": settings.database_url, "valkey": settings.redis_url}
     wanted = [name for name, url in given.items() if url is None]
     engines = Engines(settings.home, wanted=wanted, programs=settings.postgres_bin)
     try:
+        engines.claim()
+        meanwhile(engines)
         urls = engines.start()
     except EngineFault as fault:
         refuse([str(fault)])

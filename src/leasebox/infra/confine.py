@@ -1,6 +1,7 @@
 """How a child process is held: it dies with us, and the engines never run as root."""
 
 import ctypes
+import functools
 import os
 import signal
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _LIBC = ctypes.CDLL(None)
 
@@ -38,14 +40,19 @@ def with_parent(death: signal.Signals) -> Callable[[], None]:
 
     So start children from the main thread. It does not reach grandchildren: a role uses it for its own children too.
     """
-    parent = os.getpid()
+    return functools.partial(tie, os.getpid(), death)
 
-    def hold() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, int(death), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
 
-    return hold
+def tie(parent: int, death: signal.Signals) -> None:
+    """The kernel sends this process `death` when `parent` ends; ends it at once when that has happened already."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(death), 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """From now on whoever below us loses its parent becomes our child (prctl(2), SUBREAPER): wait for it, too."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def held(owner: Owner | None, death: signal.Signals) -> dict[str, Any]:

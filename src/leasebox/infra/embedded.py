@@ -52,15 +52,19 @@ class Engines:
         self._nest: Nest | None = None
         self._trim_at = 0.0
 
+    def claim(self) -> None:
+        """Take the home, so that no other launcher can; `start` does it too. Raises EngineFault."""
+        if self._nest is None:
+            if sys.platform != "linux":
+                raise EngineFault("the embedded engines need Linux: set DATABASE_URL and REDIS_URL")
+            with self._undone():
+                self._claim()
+
     def start(self) -> EngineUrls:
         """Start what is wanted and wait until it answers. Raises EngineFault, with nothing left running."""
-        if sys.platform != "linux":
-            raise EngineFault("the embedded engines need Linux: set DATABASE_URL and REDIS_URL")
-        try:
+        self.claim()
+        with self._undone():
             return self._start()
-        except BaseException:
-            self.stop()
-            raise
 
     def tend(self) -> list[str]:
         """Start again what fell, cap the logs; returns at once. Call it every few tenths of a second.
@@ -81,9 +85,10 @@ class Engines:
             watched.bury()
         self._running.clear()
         self._open.close()
+        self._nest = None
 
     def scratch(self) -> Path:
-        """A fresh directory of this run, ours alone, gone after `stop`. Only while the engines run."""
+        """A fresh directory of this run, ours alone, gone after `stop`. Only while the home is claimed."""
         assert self._nest is not None
         directory = self._nest.path / "scratch"
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -93,11 +98,23 @@ class Engines:
         """The process of each engine, by name."""
         return {watched.engine.name: watched.process.pid for watched in self._running if watched.process}
 
-    def _start(self) -> EngineUrls:
+    @contextlib.contextmanager
+    def _undone(self) -> Iterator[None]:
+        """Whatever goes wrong in the block, nothing of it is left."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
+
+    def _claim(self) -> None:
         _make(self._home)
         self._open.enter_context(_only_launcher(self._home))
-        owner = confine.engine_owner()
-        self._nest = nest = self._open.enter_context(contextlib.closing(Nest(self._home, owner)))
+        self._nest = self._open.enter_context(contextlib.closing(Nest(self._home, confine.engine_owner())))
+
+    def _start(self) -> EngineUrls:
+        assert self._nest is not None
+        owner, nest = confine.engine_owner(), self._nest
         # Valkey goes first: it comes up while PostgreSQL is still being founded.
         valkey = Valkey(self._home, nest, owner) if "valkey" in self._wanted else None
         if valkey:

@@ -178,15 +178,20 @@ class Postgres:
         # `trust` never meets a connection: no server runs before this file stands. `postgres` has no password at all.
         rules = data / "pg_hba.conf"
         rules.write_text("local all all scram-sha-256\n")
-        role = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}'\nCREATE DATABASE {DATABASE} OWNER {ROLE}\n"
-        self._run("postgres", ["--single"], data, founder, role)
+        # The database that initdb made becomes ours: copying a template takes five times as long as all the rest here.
+        orders = (
+            f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}'",
+            f"ALTER DATABASE postgres RENAME TO {DATABASE}",
+            f"ALTER DATABASE {DATABASE} OWNER TO {ROLE}",
+        )
+        self._run("postgres", ["--single"], data, founder, "".join(f"{order}\n" for order in orders))
 
     def _run(self, program: str, words: list[str], data: Path, founder: Owner | None, said: str) -> None:
         handle = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
         place = ["-D", f"/proc/self/fd/{handle}"]
         try:
             done = subprocess.run(  # noqa: S603 as above
-                [self._programs.directory / program, *words, *place, *(["postgres"] if said else [])],
+                [self._programs.directory / program, *words, *place, *(["template1"] if said else [])],
                 input=said.encode(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ told: nobody reads through us what stands behind an address.
 
 import asyncio
 import contextlib
+import functools
 import ssl
 import time
 from collections import defaultdict
@@ -82,7 +83,7 @@ class Fetcher:
     ) -> None:
         self._names = names
         self._allow = tuple(allow)
-        self._tls = tls or _strict()
+        self._tls = tls
         self._timeout_s = timeout_s
         self._idle = _Idle()
 
@@ -160,7 +161,7 @@ class Fetcher:
             str(address),
             target.port,
             limit=_READ_BYTES,
-            ssl=self._tls if secure else None,
+            ssl=(self._tls or _strict()) if secure else None,
             server_hostname=target.host if secure else None,
         )
         return _Line(reader, writer)
@@ -246,7 +247,9 @@ def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
     return f"POST {target.path} HTTP/1.1\r\n{lines}\r\n".encode("ascii") + body
 
 
+@functools.cache
 def _strict() -> ssl.SSLContext:
+    # Made for the first request that needs it: the roots that the system trusts take 8 MB.
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -8,13 +8,12 @@ import contextlib
 import os
 import signal
 import time
-from asyncio.subprocess import Process
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from leasebox.infra import confine
+from leasebox.infra.nursery import READY_FD
 
-READY_FD = "LEASEBOX_READY_FD"
 # Exit statuses: a role that ends with REFUSED when it first starts cannot run as it was set up.
 DRAINED, FAILED, REFUSED = 0, 1, 2
 _DRAIN_S = 20.0
@@ -35,11 +34,40 @@ class RoleSpec(NamedTuple):
     env: Mapping[str, str]
 
 
+class Child(Protocol):
+    """A role's process, which leads a session of its own."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it lives."""
+
+    def terminate(self) -> None:
+        """SIGTERM. Raises ProcessLookupError when it has ended."""
+
+    async def wait(self) -> int:
+        """Its exit status, negative for a signal."""
+
+
+async def execute(role: RoleSpec, ready: int) -> Child:
+    """Start a role as a program of its own, which says at `ready` that it answers. Raises OSError."""
+    return await asyncio.create_subprocess_exec(
+        *role.argv,
+        env={**role.env, READY_FD: str(ready)},
+        stdin=asyncio.subprocess.DEVNULL,
+        pass_fds=(ready,),
+        start_new_session=True,  # so that Ctrl-C reaches us alone and we drain it in order
+        preexec_fn=confine.with_parent(signal.SIGKILL),
+    )
+
+
 class Supervisor:
     """Runs `roles` until a signal ends it.
 
     on_ready: called once, when every role has answered, with all their `name=value` words. tell: takes lines for the
-    operator. tend: called every 0.2 s; gives further lines (of the engines, say).
+    operator. tend: called every 0.2 s; gives further lines (of the engines, say). start: makes a role's process.
     """
 
     def __init__(
@@ -49,12 +77,14 @@ class Supervisor:
         on_ready: Callable[[dict[str, str]], None],
         tell: Callable[[str], None],
         tend: Callable[[], Sequence[str]] = tuple,
+        start: Callable[[RoleSpec, int], Awaitable[Child]] = execute,
     ) -> None:
         self._roles = roles
         self._on_ready = on_ready
         self._tell = tell
         self._tend = tend
-        self._living: dict[str, Process] = {}
+        self._start = start
+        self._living: dict[str, Child] = {}
         self._words: dict[str, str] = {}
         self._answered: set[str] = set()
         self._came_up: set[str] = set()
@@ -111,12 +141,12 @@ class Supervisor:
             falls = 1 if time.monotonic() - began > _STEADY_S else falls + 1
             if role.name not in self._answered and (status == REFUSED or falls == _TRIES):
                 if status != REFUSED:
-                    self._tell(f"role {role.name} does not start: it ended {_TRIES} times, last {_said(status)}")
+                    self._tell(f"role {role.name} does not start: it ended {_TRIES} times, last {said(status)}")
                 self._end(REFUSED if status == REFUSED else FAILED)
                 return
             longest = min(_BACKOFF_S[1], _SHORT_S) if role.name in self._came_up else _BACKOFF_S[1]
             pause = min(longest, _BACKOFF_S[0] * 2 ** (falls - 1))
-            self._tell(f"role {role.name} ended {_said(status)}; starting it again in {pause:.1f} s")
+            self._tell(f"role {role.name} ended {said(status)}; starting it again in {pause:.1f} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause)
 
@@ -125,14 +155,7 @@ class Supervisor:
         self._came_up.discard(role.name)
         heard, spoken = os.pipe()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *role.argv,
-                env={**role.env, READY_FD: str(spoken)},
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(spoken,),
-                start_new_session=True,  # so that Ctrl-C reaches us alone and we drain it in order
-                preexec_fn=confine.with_parent(signal.SIGKILL),
-            )
+            process = await self._start(role, spoken)
         except OSError as fault:
             os.close(heard)
             self._tell(f"role {role.name} cannot be started: {fault}")
@@ -200,11 +223,12 @@ class Supervisor:
         await ending
 
 
-def _kill_group(process: Process) -> None:
+def _kill_group(process: Child) -> None:
     # The role leads its own session, so its group is its pid for as long as any member lives.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _said(status: int) -> str:
+def said(status: int) -> str:
+    """How a process ended, in words."""
     return f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"

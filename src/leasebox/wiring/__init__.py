@@ -8,7 +8,16 @@ from collections.abc import Callable
 
 from leasebox.config import ROLE_NAMES, Settings
 
-__all__ = ["ROLE_NAMES", "run_role"]
+__all__ = ["NEEDED", "ROLE_NAMES", "run_role"]
+
+NEEDED = (
+    *("asyncpg", "sqlalchemy.dialects.postgresql.asyncpg", "leasebox.tables", "redis.asyncio", "uvloop", "structlog"),
+    *("prometheus_client", "leasebox.wiring.process", "cryptography.hazmat.backends.openssl", "granian"),
+    *("dns.resolver", "litestar", "litestar.plugins.attrs", "litestar.plugins.pydantic"),
+    *("leasebox.mail.otp", "leasebox.identity.http", "leasebox.leases.http", "leasebox.mail.http"),
+    *(f"leasebox.wiring.{role}" for role in sorted(ROLE_NAMES, reverse=True)),
+)
+"""What the roles of one machine import, in small steps: who forks them looks up between two of them."""
 
 
 def run_role(role: str, settings: Settings, ready: Callable[[str], None]) -> None:

@@ -31,6 +31,7 @@ from leasebox.values.rate import Rate
 from leasebox.wiring import process
 from leasebox.wiring.domains import domains_of
 from leasebox.wiring.process import Backbone
+from leasebox.wiring.secrets import lasting_tables
 from leasebox.wiring.webhooks import webhook_keys
 from leasebox.wiring.worker import SEALED
 
@@ -84,5 +85,5 @@ def admin_routes(
         bind(AdminAttemptRoutes, **core),
         bind(AdminSuppressionRoutes, **core),
         bind(AdminSendLimitRoutes, **core),
-        bind(AdminOverviewRoutes, **core, cache=base.cache, policy=policy),
+        bind(AdminOverviewRoutes, **core, cache=base.cache, policy=policy, sealed=lasting_tables(settings)),
     )

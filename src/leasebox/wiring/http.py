@@ -29,6 +29,7 @@ from leasebox.identity.keys_http import AgentRoutes, KeyRoutes
 from leasebox.identity.model import SignInPolicy
 from leasebox.identity.rates import Rates
 from leasebox.identity.sign_in import SignIn
+from leasebox.infra.web import doors
 from leasebox.infra.web.body import StrictJson
 from leasebox.infra.web.description import Unserved
 from leasebox.infra.web.edge import Edge
@@ -72,9 +73,10 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
     """Serve HTTP until told to stop; then finish the requests under way."""
 
     async def main(stop: asyncio.Event) -> None:
-        async with process.backbone(settings, connections=16) as base, running(Hub(base.cache)) as hub:
-            await publish_prices(settings, base)
+        async with process.connected(settings, connections=16) as base, running(Hub(base.cache)) as hub:
             app = build_app(settings, base, hub)
+            await process.migrated(base.db)
+            await publish_prices(settings, base)
             logging.getLogger("_granian").setLevel(logging.ERROR)
             server = Server(
                 app,
@@ -104,10 +106,9 @@ def build_app(settings: Settings, base: Backbone, hub: Hub) -> Any:
     return Edge(
         Litestar(
             route_handlers=routes(settings, base, hub, callers, admins, rates),
-            guards=[
-                doorkeeper(callers, base.cache, rates),
-                admin_doorkeeper(admins, base.cache, rates.live("api")),
-            ],
+            before_request=doors.ask(
+                doorkeeper(callers, base.cache, rates), admin_doorkeeper(admins, base.cache, rates.live("api"))
+            ),
             dependencies={"caller": Provide(provide_caller), "admin": Provide(provide_admin)},
             dto=StrictJson,
             return_dto=None,

@@ -49,7 +49,15 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
 @contextlib.asynccontextmanager
 async def backbone(settings: Settings, connections: int = 10) -> AsyncIterator[Backbone]:
-    """Database and Redis for as long as the context lasts. Raises Unavailable when the database does not answer."""
+    """Database and Redis for as long as the context lasts, migrated. Raises Unavailable when one does not answer."""
+    async with connected(settings, connections) as base:
+        await migrated(base.db)
+        yield base
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: Settings, connections: int = 10) -> AsyncIterator[Backbone]:
+    """The same while the last migration may still be under way: for what can be built without a table."""
     clock = SystemClock()
     redis = cache.connect(_revealed(settings.redis_url), clock)
     database = await db.connect(
@@ -59,18 +67,23 @@ async def backbone(settings: Settings, connections: int = 10) -> AsyncIterator[B
         statement_cache=settings.statement_cache,
     )
     try:
-        await _migrated(database)
         yield Backbone(database, redis, clock)
     finally:
         await database.close()
         await redis.close()
 
 
-async def _migrated(database: Database) -> None:
+async def migrated(database: Database) -> None:
     """Wait for the last migration: `leasebox up` starts the roles while it migrates."""
     wanted = migrate.revisions()[-1]
     while (await database.revision() or "") < wanted:  # noqa: ASYNC110 - it happens in another process
         await asyncio.sleep(0.02)
+    if await database.climbs_the_wall():
+        log.get("process").warning(
+            "no second wall between tenants",
+            why="the role of DATABASE_URL is a superuser or has BYPASSRLS",
+            fix="make a role with NOSUPERUSER NOBYPASSRLS the owner of the database",
+        )
 
 
 def settle() -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from leasebox.config import Settings
 from leasebox.config_text import Address
 from leasebox.infra import tls
 from leasebox.infra.cache import Cache
+from leasebox.infra.together import Together
 from leasebox.mail import smtp
 from leasebox.mail.denials import DeniedSenders
 from leasebox.mail.intake import GroupIntake
@@ -23,14 +25,25 @@ _MIB = 1024 * 1024
 
 
 class MailRate:
-    """The SMTP server's rate port over the shared buckets."""
+    """The SMTP server's rate port over the shared buckets; mails of one client that come at once are drawn together."""
 
     def __init__(self, cache: Cache, rate: Rate) -> None:
         self._cache = cache
         self._rate = rate
+        self._drawing = Together(self._draw)
 
     async def take(self, key: str) -> bool:
-        return (await self._cache.draw(f"smtp:{key}", self._rate)).allowed
+        return not self._rate.count or await self._drawing.ask(key)
+
+    async def _draw(self, keys: Sequence[str]) -> list[bool]:
+        wanted = Counter(keys)
+        draws = (self._cache.draw_some(f"smtp:{key}", self._rate, count) for key, count in wanted.items())
+        granted = dict(zip(wanted, await asyncio.gather(*draws), strict=True))
+        verdicts = []
+        for key in keys:
+            granted[key] -= 1
+            verdicts.append(granted[key] >= 0)
+        return verdicts
 
 
 def run(settings: Settings, ready: Callable[[str], None]) -> None:

@@ -11,15 +11,15 @@ from leasebox.infra.fetch_names import DnsNames
 from leasebox.live.hub import Hub
 from leasebox.mail import service as mail
 from leasebox.mail.jobs import every
+from leasebox.sending import retention
 from leasebox.values.ids import MailboxId, TenantId
 from leasebox.values.keys import KeyRing, Purpose, ring
 from leasebox.webhooks import deliveries, service
-from leasebox.webhooks.jobs import Runner, forget, reseal
+from leasebox.webhooks.jobs import Runner, forget
 from leasebox.webhooks.mailbox_urls import MailboxUrls
 from leasebox.wiring.process import Backbone
 
 _FORGET_EVERY_S = 3600.0
-_RESEAL_EVERY_S = 600.0
 
 
 def webhook_keys(settings: Settings) -> KeyRing:
@@ -38,7 +38,8 @@ def mailbox_urls(settings: Settings) -> MailboxUrls:
 
 
 async def erase_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -> int:
-    """Erase a mailbox's mail and its `webhook_url`; how many messages."""
+    """Erase a mailbox's mail and its `webhook_url`, and let its send attempts go; how many messages."""
+    await retention.leave_of_mailbox(tx, tenant_id, mailbox_id)
     await service.forget_mailbox(tx, tenant_id, mailbox_id)
     return await mail.erase_of_mailbox(tx, tenant_id, mailbox_id)
 
@@ -56,7 +57,6 @@ async def deliver(settings: Settings, base: Backbone, hub: Hub, stop: asyncio.Ev
         await asyncio.gather(
             runner.run(woken, stop),
             every(_FORGET_EVERY_S, lambda: forget(base.db, base.clock), "deliveries", stop),
-            every(_RESEAL_EVERY_S, lambda: reseal(base.db, keys), "webhook secrets", stop),
         )
     fetcher.close()
 
