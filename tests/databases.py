@@ -1,5 +1,6 @@
 """Migrated databases for tests. One is emptied and lent again: copying the template would be half of all the time."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -31,7 +32,11 @@ SELECT md5(string_agg(it, ',' ORDER BY it)) FROM (
     WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 ) AS shape (it)
 """
-_OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+# Autovacuum is not ours to end; it makes way for a TRUNCATE by itself.
+_OTHERS = """
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user
+"""
 _KEPT = ("alembic_version",)
 
 
@@ -62,7 +67,7 @@ class Databases:
         if await self._emptied(url):
             self._free.append(name)
         else:
-            await execute(self._server_url, f"DROP DATABASE {name} WITH (FORCE)")
+            await _drop(self._server_url, name)
 
     async def _copied(self) -> str:
         if self._template is None:
@@ -80,7 +85,7 @@ class Databases:
             if not await _same_shape(connection, self._template):
                 return False
             await _empty(connection, self._template)
-        except (asyncpg.LockNotAvailableError, asyncpg.InsufficientPrivilegeError):  # autovacuum is not ours to end
+        except asyncpg.LockNotAvailableError:
             return False
         else:
             return True
@@ -100,6 +105,18 @@ async def execute(url: str, sql: str) -> None:
         await connection.execute(sql)
     finally:
         await connection.close()
+
+
+async def _drop(url: str, name: str) -> None:
+    """Drop a database as soon as autovacuum has left it."""
+    for _ in range(100):
+        try:
+            await execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+        except (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectInUseError):
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"{name} is still in use after 10 s")
 
 
 async def _looked_at(url: str) -> _Template:

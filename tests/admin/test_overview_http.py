@@ -7,7 +7,9 @@ import pytest
 
 from leasebox.audit.jobs import seal
 from leasebox.infra import migrate
+from leasebox.leases.domains_jobs import ensure_own_keys
 from leasebox.values.keys import Purpose, derive
+from leasebox.wiring.domains import dkim_keys
 from leasebox.wiring.worker import SEALED
 from tests.admin.desk import said
 from tests.billing.shop import lease_with, proof, use_up
@@ -93,6 +95,17 @@ async def test_health(run: House, owner: httpx.AsyncClient) -> None:
     assert await seal(run.db, SEALED, derive(run.settings.secret, Purpose.AUDIT_HEAD), run.clock) == 2
     told = await said(await owner.get("/v2/admin/health"))
     assert {each["job"]: each["waiting"] for each in told["jobs"]}["seal"] == 0
+
+
+async def test_health_tells_which_master_key_seals_what(run: House, owner: httpx.AsyncClient) -> None:
+    await ensure_own_keys(run.db, dkim_keys(run.settings), ["ours.test"], run.clock)
+    lost = "UPDATE dkim_keys SET kid = 'ffffffff', sealed = 'x' WHERE algorithm = 'rsa-sha256'"
+    await run.db.transact(lambda tx: tx.run(lost))
+    told = await said(await owner.get("/v2/admin/health"))
+    assert told["seals"] == [
+        {"table": "dkim_keys", "current": 1, "previous": 0, "lost": 1},
+        {"table": "webhook_secrets", "current": 0, "previous": 0, "lost": 0},
+    ]
 
 
 async def test_a_backlog_shows(run: House, owner: httpx.AsyncClient) -> None:

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from leasebox.mail.otp import Content, Extraction, extract
 
+QUICK = {"rounds": 60}
 CORPUS: Final = Path(__file__).parents[1] / "corpus" / "codes"
 SMALL_GOAL_US: Final = 400
 LARGE_GOAL_US: Final = 3_000

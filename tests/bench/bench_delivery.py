@@ -24,6 +24,7 @@ from tests.instance import Instance, up
 from tests.kit import sign
 
 MAILS, QUICK_MAILS, SINGLES = 2_000, 300, 60
+QUICK = {"mails": QUICK_MAILS}
 _PRICES = '[meters]\n"message.send" = {free = 1000000, window = "day", price = "0.001"}\n'
 _DUE = "UPDATE send_hops SET next_try_at = next_try_at - interval '1 hour'"
 

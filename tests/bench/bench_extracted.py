@@ -23,6 +23,7 @@ from leasebox.mail import mime
 from leasebox.mail.extracted import new_part
 from leasebox.mail.mime import ParsedMail
 
+QUICK = {"rounds": 60}
 CORPUS: Final = Path(__file__).parents[1] / "corpus" / "replies"
 SMALL_GOAL_US: Final = 200
 LARGE_GOAL_US: Final = 20_000

@@ -27,6 +27,7 @@ from tests.infra.engine_room import EngineRoom, opened_room
 from tests.kit import Agent
 from tests.wiring.stage import Role, serving
 
+QUICK = {"readers": 20, "facts": 1_000, "rounds": 100}
 READERS, FACTS, ROUNDS = 100, 6_000, 300
 GOALS = {"median_ms": 10.0, "p99_ms": 60.0}
 _RATES = {"LEASEBOX_API_RATE": "0", "LEASEBOX_SIGNIN_RATE": "0", "LEASEBOX_TENANT_RATE": "0"}

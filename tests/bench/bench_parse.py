@@ -13,6 +13,7 @@ from typing import Any
 from leasebox.mail.mime import parse
 from leasebox.mail.parse_worker import read
 
+QUICK = {"seconds": 0.4}
 _HEAD = (
     b"Received: from mx.acme.example (mx.acme.example [192.0.2.7])\r\n\tby mx.inbox.example with ESMTPS id 4Xyz;\r\n"
     b"\tFri, 20 Nov 2026 10:02:24 +0000\r\n"

@@ -21,6 +21,7 @@ from leasebox.values.clock import SystemClock
 from leasebox.values.keys import Purpose, derive
 from leasebox.values.secret import Secret
 
+QUICK = {"count": 20_000}
 _KEY = derive(Secret("m" * 32), Purpose.AUDIT_HEAD)
 _FILL = """
 INSERT INTO audit_rows (id, at, tenant_id, actor, action, resource, outcome, request_id, detail)

@@ -21,6 +21,7 @@ from tests.instance import Instance, up
 from tests.kit import sign
 
 MAILS, QUICK_MAILS = 200, 40
+QUICK = {"mails": QUICK_MAILS}
 GOALS = {"median_ms": 30.0}
 _PRICES = '[meters."{}"]\nfree = 1000000\nwindow = "day"\nprice = "0.001000"\n'
 _WRITERS = 8

@@ -25,6 +25,7 @@ from tests.instance import Instance, up
 from tests.kit import sign
 
 MAILS, QUICK_MAILS, RATE = 1_500, 400, 50.0
+QUICK = {"mails": QUICK_MAILS}
 ENDPOINTS, BAD = 40, 4
 GOALS = {"median_ms": 15.0, "p99_ms": 80.0, "ratio": 2.0}
 _PRICES = """

@@ -9,6 +9,8 @@ import base64
 import os
 import re
 import signal
+import smtplib
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,11 @@ import httpx
 import pytest
 from eth_account import Account
 
+from leasebox.infra import db, ports
 from leasebox.infra.embedded import attach
+from leasebox.leases import dkim_keys, dkim_store
+from leasebox.values.keys import Purpose, derive, ring
+from leasebox.values.secret import Secret
 from tests.admin.desk import ask_admin
 from tests.infra.homes import argv, offspring
 from tests.instance import Instance, up
@@ -26,27 +32,31 @@ from tests.kit import Agent, sign
 
 OWNER = Account.create()
 MASTER, RELAY, RPC = "c4naryMasterKeyThatNobodyMaySee0123456789", "c4naryRelayPassw0rd", "c4naryRpcProjectKey0123"
+FORMER = "c4naryFormerMasterKeyThatNobodyMaySee9876543210"
 LEASES, PROOF, HOOKS = "/v2/mailboxes/leases", "/v2/payments/proof", "/v2/webhooks"
 
 
 class Kept:
-    """The secrets by name, and every answer that has no business to show one."""
+    """The secrets by name, keys that are octets, and every answer that has no business to show one."""
 
     def __init__(self) -> None:
-        self.secrets: dict[str, str] = {"LEASEBOX_SECRET": MASTER, "relay password": RELAY, "RPC key": RPC}
+        self.secrets: dict[str, str] = {
+            "LEASEBOX_SECRET": MASTER,
+            "LEASEBOX_SECRET_PREVIOUS": FORMER,
+            "relay password": RELAY,
+            "RPC key": RPC,
+        }
+        self.keys: dict[str, bytes] = {}
         self.answers: list[tuple[str, str]] = []
 
     def needles(self) -> Iterator[tuple[str, str]]:
         """Each secret's middle half in every form that it could stand in: a key's own ends may be shown as a hint."""
         for name, secret in self.secrets.items():
-            quarter = len(secret) // 4
-            part = secret[quarter:-quarter]
-            assert len(part) >= 8, name
-            yield name, part
-            yield f"{name}, hexadecimal", part.encode().hex()
-            # Base64 depends on where a text begins within three octets.
-            for shift in range(3):
-                yield f"{name}, base64", base64.b64encode(b"\0" * shift + part.encode()).decode()[4:-4]
+            part = _middle(secret.encode())
+            yield name, part.decode()
+            yield from _encoded(name, part)
+        for name, key in self.keys.items():
+            yield from _encoded(name, _middle(key))
 
     def found_in(self, text: str) -> list[str]:
         return [name for name, needle in self.needles() if needle in text]
@@ -62,11 +72,35 @@ class Kept:
         return answer
 
 
+def _middle(secret: bytes) -> bytes:
+    quarter = len(secret) // 4
+    part = secret[quarter:-quarter]
+    assert len(part) >= 8
+    return part
+
+
+def _encoded(name: str, part: bytes) -> Iterator[tuple[str, str]]:
+    yield f"{name}, hexadecimal", part.hex()
+    # Base64 depends on where a text begins within three octets.
+    for shift in range(3):
+        text = base64.b64encode(b"\0" * shift + part).decode()[4:-4]
+        yield f"{name}, base64", text
+        yield f"{name}, base64 for URLs", text.translate(str.maketrans("+/", "-_"))
+
+
 @pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+def submission() -> int:
+    """The port where mailboxes hand in mail."""
+    return ports.claim("127.0.0.1", 0)
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory, submission: int) -> Iterator[Instance]:
     settings = {
         "LEASEBOX_LOG_LEVEL": "debug",
         "LEASEBOX_SECRET": MASTER,
+        "LEASEBOX_SECRET_PREVIOUS": FORMER,
+        "LEASEBOX_SUBMISSION": f"127.0.0.1:{submission}",
         "LEASEBOX_RELAY": f"smtp://sender:{RELAY}@127.0.0.1:9",
         "LEASEBOX_RPC_URL": f"http://user:{RPC}@127.0.0.1:9/v2/{RPC}",
         "LEASEBOX_ADMIN_WALLETS": OWNER.address,
@@ -86,7 +120,7 @@ async def http(instance: Instance) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.timeout(240)
-async def test_no_canary_stands_anywhere(instance: Instance, http: httpx.AsyncClient) -> None:
+async def test_no_canary_stands_anywhere(instance: Instance, http: httpx.AsyncClient, submission: int) -> None:
     kept = Kept()
     for engine in ("postgres", "valkey"):
         kept.secrets[f"{engine} password"] = (instance.home / engine / "password").read_text()
@@ -96,10 +130,13 @@ async def test_no_canary_stands_anywhere(instance: Instance, http: httpx.AsyncCl
         await _succeed(kept, agent)
         await _fail(kept, instance)
         await _submit(kept, instance)
+        await asyncio.to_thread(_sign_in_to_submission, kept, submission)
+        await _find_keys(kept, instance)
         await _lose_the_database(kept, instance, agent)
         await _look_around(kept, agent.http)
         await _look_around(kept, desk, admin="/admin")
-    assert len(kept.secrets) == 17
+    assert len(kept.secrets) == 19
+    assert len(kept.keys) == 2 * len(Purpose) + 3
     assert sum(place.startswith("GET") and place.endswith(" 200") for place, _ in kept.answers) > 60
     found = [(place, each) for place, answer in kept.answers for each in kept.found_in(answer)]
     found += [(str(place), each) for place, text in _written(instance) for each in kept.found_in(text)]
@@ -110,9 +147,12 @@ async def test_no_canary_stands_anywhere(instance: Instance, http: httpx.AsyncCl
 async def test_a_canary_in_any_form_would_be_found() -> None:
     kept = Kept()
     kept.secrets = {"one": "a-secret-of-some-length-0123456789"}
+    kept.keys = {"two": bytes(range(40))}
     secret = kept.secrets["one"].encode()
     for shown in (secret, secret.hex().encode(), base64.b64encode(b"x" + secret), base64.b64encode(b"xyz" + secret)):
         assert kept.found_in(f"before {shown.decode()} after"), shown
+    for shown in (kept.keys["two"].hex(), base64.b64encode(b"x" + kept.keys["two"]).decode()):
+        assert kept.found_in(f"before {shown} after"), shown
     assert kept.found_in("another text altogether") == []
 
 
@@ -165,6 +205,10 @@ async def _succeed(kept: Kept, agent: Agent) -> None:
     made = await agent.http.post(HOOKS, json=hook)
     assert made.status_code == 201, made.text
     kept.secrets["webhook secret"] = _only_secret(made, "whsec_")
+    rotated = await agent.http.post(f"{HOOKS}/{made.json()['webhook_id']}/rotate-secret")
+    assert rotated.status_code == 200, rotated.text
+    kept.secrets["second webhook secret"] = rotated.json()["secret"]
+    assert (await agent.http.post("/v2/domains", json={"domain": "canary.mail-example.org"})).status_code == 201
     order = {"agent_id": agent.agent_id, "purpose": "paid", "ttl_hours": 1}
     sent = {"x-payment-proof": kept.secrets["payment proof"], "idempotency-key": "paid"}
     paid = await agent.http.post(LEASES, json=order, headers=sent)
@@ -215,6 +259,40 @@ async def _submit(kept: Kept, instance: Instance) -> None:
         writer.write("".join(f"{line}\r\n" for line in lines).encode())
         kept.answers.append(("SMTP", (await reader.read()).decode()))
         writer.close()
+
+
+def _sign_in_to_submission(kept: Kept, port: int) -> None:
+    """Every secret as a password where passwords are asked for, in each way to say it, under TLS and before it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for number, secret in enumerate(kept.secrets.values()):
+        with smtplib.SMTP("127.0.0.1", port, timeout=20, source_address=(f"127.9.9.{number + 1}", 0)) as line:
+            plain = base64.b64encode(f"\0canary@inbox.leasebox.test\0{secret}".encode()).decode()
+            name = base64.b64encode(b"canary@inbox.leasebox.test").decode()
+            said = [line.docmd("AUTH PLAIN", plain)]
+            line.starttls(context=context)
+            line.ehlo("x")
+            said += [line.docmd("AUTH PLAIN", plain), line.docmd("AUTH LOGIN", name)]
+            said.append(line.docmd(base64.b64encode(secret.encode()).decode()))
+            kept.answers += [(f"submission {code}", text.decode()) for code, text in said]
+
+
+async def _find_keys(kept: Kept, instance: Instance) -> None:
+    """What no answer ever gives: derived keys, the keys that mail is signed with, the key of TLS."""
+    for master in (MASTER, FORMER):
+        for purpose in Purpose:
+            kept.keys[f"{purpose} of {master[:12]}"] = derive(Secret(master), purpose).reveal()
+    urls = attach(instance.home)
+    assert urls is not None
+    assert urls.database_url is not None
+    database = await db.connect(urls.database_url)
+    keys = await database.read(lambda tx: dkim_store.signing(tx, "inbox.leasebox.test"))
+    await database.close()
+    for sealed in keys:
+        key = dkim_keys.opened("inbox.leasebox.test", sealed, ring(Secret(MASTER), None, Purpose.DKIM_KEY))
+        kept.keys[f"DKIM key {sealed.algorithm}"] = key.reveal()
+    (pem,) = (path.read_text() for path in (instance.home / "tls").glob("*-key.pem"))
+    kept.keys["TLS key"] = base64.b64decode("".join(pem.splitlines()[1:-1]))
 
 
 async def _lose_the_database(kept: Kept, instance: Instance, agent: Agent) -> None:

@@ -1,6 +1,7 @@
 """Races of a hundred, twenty times each, on two HTTP processes of a running leasebox: exact every time.
 
-The last free call, a proof, an Idempotency-Key and the credit limit race in test_two_processes.py.
+With Redis emptied meanwhile, the last free call, a proof, an Idempotency-Key and the credit limit race in
+test_two_processes.py, too.
 """
 
 import asyncio
@@ -13,17 +14,28 @@ import httpx
 import pytest
 from eth_account import Account
 
+from leasebox.billing import ledger
 from leasebox.infra import db, ports
 from leasebox.infra.db import Database
 from leasebox.infra.embedded import attach
-from tests.billing.shop import LEASES, book, tenant_of
+from tests.billing.shop import LEASES, book, proof, tenant_of
+from tests.faults.share import cpu_ticks
+from tests.infra.homes import argv, offspring
 from tests.instance import Instance, up
 from tests.kit import Agent, sign
 
 AT_ONCE, ROUNDS = 100, 20
+# Of the logins: a TLS handshake each.
+BY_SMTP = 20
 DOMAIN = "inbox.leasebox.test"
-# Nobody runs out of free calls here.
-FREE = book(mailbox_lease=(100_000, "hour", "0.001"), message_read=(100_000, "day", "0.001"))
+# Nobody runs out of free calls here, but of the one webhook.
+FREE = book(
+    mailbox_lease=(100_000, "hour", "0.001"),
+    message_read=(100_000, "day", "0.001"),
+    webhook_create=(1, "day", "0.001"),
+)
+HOOKS = "/v2/webhooks"
+HOOK = {"event_types": ["message.received"], "target_url": "https://hooks.example/race"}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +66,16 @@ async def http(instance: Instance) -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=instance.url, timeout=60, limits=limits) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def both(instance: Instance) -> Iterator[None]:
+    """Both processes must have worked."""
+    serving = [pid for pid in offspring(instance.process.pid) if argv(pid).rstrip().endswith(" serve http")]
+    assert len(serving) == 2
+    before = {pid: cpu_ticks(pid) for pid in serving}
+    yield
+    assert all(cpu_ticks(pid) > ticks + 2 for pid, ticks in before.items()), before
 
 
 @pytest.fixture
@@ -97,7 +119,7 @@ async def test_one_nonce(http: httpx.AsyncClient, database: Database) -> None:
 @pytest.mark.timeout(300)
 async def test_one_new_wallet_signs_in_by_many_nonces(http: httpx.AsyncClient, database: Database) -> None:
     """A hundred sign-ins of one newcomer make one tenant."""
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS // 4):
         wallet = Account.create()
         asked = [http.post("/v2/auth/siwe/challenge", json={"wallet_address": wallet.address}) for _ in range(AT_ONCE)]
         bodies = [
@@ -110,6 +132,24 @@ async def test_one_new_wallet_signs_in_by_many_nonces(http: httpx.AsyncClient, d
         assert len({answer.json()["agent_id"] for answer in answers}) == 1
         bound = "SELECT count(*) FROM wallets WHERE lower(address) = lower($1)"
         assert await number_of(database, bound, wallet.address) == 1
+
+
+@pytest.mark.timeout(300)
+async def test_the_last_free_call_then_one_proof(http: httpx.AsyncClient, database: Database) -> None:
+    """Of a hundred calls one is free; of a hundred with the same proof one is paid for."""
+    for _ in range(ROUNDS):
+        agent = await Agent.signed_in(http, Account.create())
+        free = [http.post(HOOKS, json=HOOK) for _ in range(AT_ONCE)]
+        assert await together(free) == {201: 1, 402: AT_ONCE - 1}
+        paid = {"x-payment-proof": await proof(agent, HOOKS)}
+        assert await together([http.post(HOOKS, json=HOOK, headers=paid) for _ in range(AT_ONCE)]) == {
+            201: 1,
+            402: AT_ONCE - 1,
+        }
+        uses = "SELECT sum(free_quantity) * 10 + sum(paid_quantity) FROM usage_events WHERE tenant_id = $1"
+        assert await number_of(database, uses, tenant_of(agent)) == 11
+        assert await number_of(database, "SELECT count(*) FROM webhooks WHERE tenant_id = $1", tenant_of(agent)) == 2
+    assert await database.read(ledger.discrepancies) == []
 
 
 @pytest.mark.timeout(300)
@@ -170,37 +210,41 @@ async def test_releasing_against_mail_in_flight(instance: Instance, agent: Agent
 @pytest.mark.timeout(300)
 async def test_resetting_credentials_a_hundred_times_at_once(agent: Agent) -> None:
     """One of the passwords stands at the end, and only one."""
-    for _ in range(3):
-        lease = await agent.lease()
-        path = f"/v2/mailboxes/accounts/{lease['mailbox_id']}/credentials/reset"
-        answers = await asyncio.gather(*(agent.http.post(path) for _ in range(AT_ONCE // 4)))
-        assert {answer.status_code for answer in answers} == {200}
-        passwords = [lease["webmail_password"], *(answer.json()["webmail_password"] for answer in answers)]
-        assert len(set(passwords)) == len(passwords)
-        good = [each for each in passwords if await _is_let_in(agent, lease["mailbox_id"], each)]
-        assert len(good) == 1
-        assert good[0] != lease["webmail_password"]
+    lease = await agent.lease()
+    answers = await asyncio.gather(*(_reset(agent, lease) for _ in range(AT_ONCE)))
+    assert {answer.status_code for answer in answers} == {200}
+    passwords = [lease["webmail_password"], *(answer.json()["webmail_password"] for answer in answers)]
+    assert len(set(passwords)) == len(passwords)
+    let_in = await asyncio.gather(*(_is_let_in(agent, lease["mailbox_id"], each) for each in passwords))
+    assert sum(let_in) == 1
+    assert not let_in[0]
 
 
 @pytest.mark.timeout(300)
 async def test_resetting_credentials_against_logins(submission: int, agent: Agent) -> None:
     """A login that begins a second after the reset has answered does not get in by the old password, on any way."""
-    for number in range(5):
+    old: list[tuple[str, str, str]] = []
+    for number in range(ROUNDS):
         lease = await agent.lease()
-        old = lease["webmail_password"]
-
-        async def log_in(who: int, password: str, address: str = lease["address"], turn: int = number) -> int:
-            # Each from an address of its own: a client that fails often is turned away.
-            return await asyncio.to_thread(_log_in, f"127.{turn + 1}.0.{who + 1}", submission, address, password)
-
-        logins = [asyncio.create_task(log_in(who, old)) for who in range(10)]
-        path = f"/v2/mailboxes/accounts/{lease['mailbox_id']}/credentials/reset"
-        fresh = (await agent.http.post(path)).json()["webmail_password"]
-        assert {*await asyncio.gather(*logins)} <= {235, 535}
-        await asyncio.sleep(1)
-        assert await log_in(10, old) == 535
-        assert await log_in(11, fresh) == 235
-        assert not await _is_let_in(agent, lease["mailbox_id"], old)
+        address, mailbox_id, password = lease["address"], lease["mailbox_id"], lease["webmail_password"]
+        over_smtp = [_log_in(number, who, submission, address, password) for who in range(BY_SMTP)]
+        over_http = [_is_let_in(agent, mailbox_id, password) for _ in range(AT_ONCE - BY_SMTP - 1)]
+        middle = len(over_http) // 2
+        logins = asyncio.gather(*over_smtp, *over_http[:middle])
+        later = asyncio.gather(*over_http[middle:])
+        reset = await _reset(agent, lease)
+        assert reset.status_code == 200
+        assert {*(await logins)[:BY_SMTP]} <= {235, 535}
+        await later
+        fresh = reset.json()["webmail_password"]
+        assert await _is_let_in(agent, mailbox_id, fresh)
+        assert not await _is_let_in(agent, mailbox_id, password)
+        old.append((address, password, fresh))
+    await asyncio.sleep(1)
+    refused = [_log_in(n, 200, submission, address, password) for n, (address, password, _) in enumerate(old)]
+    assert set(await asyncio.gather(*refused)) == {535}
+    opened = [_log_in(n, 201, submission, address, fresh) for n, (address, _, fresh) in enumerate(old)]
+    assert set(await asyncio.gather(*opened)) == {235}
 
 
 @pytest.mark.timeout(300)
@@ -256,6 +300,10 @@ async def _subjects(agent: Agent, mailbox_id: str, expected: int) -> list[str]:
     return found
 
 
+async def _reset(agent: Agent, lease: dict[str, str]) -> httpx.Response:
+    return await agent.http.post(f"/v2/mailboxes/accounts/{lease['mailbox_id']}/credentials/reset")
+
+
 async def _is_let_in(agent: Agent, mailbox_id: str, password: str) -> bool:
     """Whether the mailbox's password stands in for the right to send; the message itself goes to nobody."""
     wanted = {"mailbox_id": mailbox_id, "mailbox_password": password, "to": [], "text": "x"}
@@ -264,8 +312,12 @@ async def _is_let_in(agent: Agent, mailbox_id: str, password: str) -> bool:
     return answer.status_code not in (401, 403)
 
 
-def _log_in(source: str, port: int, address: str, password: str) -> int:
-    """The reply code to a login over TLS."""
+async def _log_in(turn: int, who: int, port: int, address: str, password: str) -> int:
+    """The reply code to a login over TLS, from an address of its own: a client that fails often is turned away."""
+    return await asyncio.to_thread(_log_in_from, f"127.{turn + 1}.0.{who + 1}", port, address, password)
+
+
+def _log_in_from(source: str, port: int, address: str, password: str) -> int:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with smtplib.SMTP("127.0.0.1", port, timeout=20, source_address=(source, 0)) as client:

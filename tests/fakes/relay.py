@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
-HANG, RESET = "hang", "reset"
-"""Instead of a reply: never answer; drop the connection."""
+HANG, RESET, MUTE = "hang", "reset", "mute"
+"""Instead of a reply: never answer; drop the connection; take the mail and never answer."""
 EXTENSIONS = ("PIPELINING", "SIZE 10485760", "8BITMIME", "SMTPUTF8")
 
 
@@ -55,6 +55,7 @@ class FakeRelay:
         self.at_the_end = 0
         self.most_at_the_end = 0
         self.stages: Counter[str] = Counter()
+        self._silence = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def serving(self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator["FakeRelay"]:
@@ -90,6 +91,15 @@ class FakeRelay:
     def say(self, stage: str, *said: str) -> None:
         """Change what is said at a stage; nothing: answer well again."""
         self._script[stage] = list(said)
+
+    async def silence(self) -> None:
+        """Returns when they are let go."""
+        await self._silence.wait()
+
+    def let_go(self) -> None:
+        """Drop all connections that hear nothing (HANG, MUTE)."""
+        self._silence.set()
+        self._silence = asyncio.Event()
 
     def reply(self, *stages: str) -> str | None:
         """What the script says at the first of these stages that it knows."""
@@ -204,7 +214,7 @@ class _Session:
         self._relay.most_at_the_end = max(self._relay.most_at_the_end, self._relay.at_the_end)
         try:
             said = self._relay.reply("end")
-            if said is None or said.startswith("2") or said == RESET:
+            if said is None or said.startswith("2") or said in (RESET, MUTE):
                 # Taken, whether or not the sender ever learns of it.
                 self._relay.mails.append(
                     Mail(
@@ -248,9 +258,9 @@ class _Session:
         return await self._answer(self._relay.reply(stage) or well)
 
     async def _answer(self, said: str) -> bool:
-        if said == HANG:
-            await asyncio.sleep(3600)
-        if said == RESET:
+        if said in (HANG, MUTE):
+            await self._relay.silence()
+        if said in (HANG, MUTE, RESET):
             return False
         await self._write(said)
         return not said.startswith("421")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.faults import campaign, injector
+from tests.faults import campaign, described, injector
 from tests.faults.campaign import Plan, Verdict
 
 _ROWS_SHOWN = 5
@@ -27,14 +27,17 @@ _EASE = 8
 def main() -> int:
     """Run one campaign, print all."""
     words = _words()
+    if words.openapi is not None:
+        return 0 if described.hold_to_it(words.openapi, Console(width=120).print) else 1
     seed = words.seed if words.seed is not None else time.time_ns() % 10**6
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(f"seed {seed}: replay with [bold]python -m tests.faults --seed {seed} --minutes {words.minutes:g}")
     place = Path(tempfile.mkdtemp(prefix="leasebox-faults-"))
     place.chmod(0o711)
     deck = injector.deck(random.Random(f"{seed}/deck"))
     ease = 1 if words.hours is None else _EASE
-    plan = Plan(seed, words.minutes, _chosen(deck, words.only), words.pause, ease)
+    most = words.most if words.hours is None else words.minutes
+    plan = Plan(seed, words.minutes, _chosen(deck, words.only), words.pause, ease, most)
     verdict = asyncio.run(_shown(console, place, plan))
     _print(console, verdict)
     if verdict.is_clean:
@@ -51,9 +54,11 @@ def _words() -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, default=3.0, help="at least so long, and every fault as often as it must"
     )
+    parser.add_argument("--most", type=float, default=5.0, help="minutes after which no fault begins, all done or not")
     parser.add_argument("--hours", type=float, help="instead of minutes")
     parser.add_argument("--pause", type=float, default=0.15, help="seconds between two faults, on average")
     parser.add_argument("--only", help="only faults with this in their name")
+    parser.add_argument("--openapi", type=float, metavar="SECONDS", help="instead: the API against its description")
     words = parser.parse_args()
     words.minutes = words.minutes if words.hours is None else words.hours * 60
     return words
@@ -94,11 +99,14 @@ def _print(console: Console, verdict: Verdict) -> None:
 
 
 def _faults(verdict: Verdict) -> Table:
-    table = Table("fault", "times", "slowest recovery, s", "not done", title="Faults", title_justify="left")
+    table = Table("fault", "times", "took, s", "slowest recovery, s", "not done", title="Faults", title_justify="left")
     for name in sorted({fault["fault"] for fault in verdict.faults}):
         mine = [fault for fault in verdict.faults if fault["fault"] == name]
         why = {fault["undone"] for fault in mine if fault["undone"]}
-        table.add_row(name, str(len(mine)), f"{max(fault['ready_s'] for fault in mine):.2f}", "; ".join(why))
+        took = sum(fault["ended"] - fault["began"] + max(0, fault["ready_s"]) for fault in mine)
+        slowest = max(fault["ready_s"] for fault in mine)
+        done = sum(not fault["undone"] for fault in mine)
+        table.add_row(name, str(done), f"{took:.1f}", f"{slowest:.2f}", "; ".join(why))
     return table
 
 

@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import importlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from leasebox.infra.db import Database
 from leasebox.values.errors import Unavailable
-from tests.faults import census, gates, injector, oracles, witnesses
+from tests.faults import census, figures, gates, injector, oracles, witnesses
 from tests.faults.injector import Fault
 from tests.faults.journal import Journal
 from tests.faults.machine import ROLES, Machine, pss_mib
@@ -24,13 +26,14 @@ _HEADS_EVERY_S = 12.0
 _MEMORY_EVERY_S = 2.0
 # A process that has just started still grows into its work.
 _GROWN_S = 30.0
-_ENDOWED = 3
+_ENDOWED = dict.fromkeys(("author0", "author1", "submitter0", "submitter1"), "100")
+_ENDOWED |= dict.fromkeys(("lessee0", "lessee1", "lessee2"), "20")
 
 
 class Plan(msgspec.Struct, frozen=True):
     """faults: what must happen, in this order; then more of them until the minutes are over. pause_s: between two.
 
-    ease: as in `World`.
+    ease: as in `World`. most: minutes after which none begins any more, even if some of them are left.
     """
 
     seed: int
@@ -38,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True):
     faults: list[Fault]
     pause_s: float = 0.5
     ease: float = 1
+    most: float = float("inf")
 
 
 class Verdict(msgspec.Struct):
@@ -97,26 +101,30 @@ async def _working(world: World, scales: "Scales", heads: Path) -> AsyncIterator
 
 
 async def _endow_some(world: World) -> None:
-    """Some tenants have a balance, the others only their credit."""
-    while sum(bool(person.tenant_id) for person in world.people) < 2 * _ENDOWED:
+    """Some tenants have a balance, those who write for the whole campaign; the others only their credit."""
+    while len({person.name for person in world.people if person.tenant_id} & _ENDOWED.keys()) < len(_ENDOWED):
         await asyncio.sleep(0.1)
     database = await census.database_of(world.machine)
-    for person in [each for each in world.people if each.tenant_id][:_ENDOWED]:
-        await census.endow(database, person, "1")
+    for person in world.people:
+        if person.name in _ENDOWED:
+            await census.endow(database, person, _ENDOWED[person.name])
     await database.close()
     await asyncio.sleep(2)
 
 
 async def _inject_all(world: World, plan: Plan, tell: Callable[[str], None]) -> None:
     dice = world.dice("faults")
-    end = time.monotonic() + plan.minutes * 60
-    left, tried = list(plan.faults), 0
-    while left or time.monotonic() < end:
+    began = time.monotonic()
+    end, latest = began + plan.minutes * 60, began + plan.most * 60
+    left, late = list(plan.faults), Counter[str]()
+    while (left or time.monotonic() < end) and time.monotonic() < latest:
         fault = left.pop(0) if left else dice.choice(injector.FAULTS)
-        tried += 1
         tell(f"{len(left)} to come · {fault.name}")
-        await injector.inject(world, fault, dice)
+        if await injector.inject(world, fault, dice) and late[fault.name] < fault.times:
+            late[fault.name] += 1
+            left.append(fault)  # nobody came; later somebody may
         await asyncio.sleep(dice.uniform(0, 2 * plan.pause_s))
+    world.figures["faults left out for want of time"] = len(left)
 
 
 async def _keep_heads(world: World, folder: Path) -> None:
@@ -127,16 +135,22 @@ async def _keep_heads(world: World, folder: Path) -> None:
 
 async def _judge(world: World, plan: Plan, scales: "Scales", heads: Path) -> Verdict:
     database = await _patient_database(world.machine)
-    if not await census.quiet(database):
-        await world.journal.note("wrong", who="quiet", said="mails or facts still wait after a minute")
+    await _quiet(world, database)
     await world.outside.write_down()
     evidence = await census.take(world, database)
     await census.verify_audit(world, heads)
+    await census.bill(database)
+    await _quiet(world, database)  # invoices are facts, too
     evidence.entries = list(world.journal.entries())
     offences = await oracles.ask_all(database) | witnesses.ask_all(evidence)
     await database.close()
     faults = [entry for entry in evidence.entries if entry["what"] == "fault"]
-    return Verdict(plan.seed, offences, _figures(world, evidence, faults), faults, scales.growth())
+    return Verdict(plan.seed, offences, figures.of(world, evidence, faults), faults, scales.growth())
+
+
+async def _quiet(world: World, database: Database) -> None:
+    if not await census.quiet(database):
+        await world.journal.note("wrong", who="quiet", said="mails or facts still wait after a minute")
 
 
 async def _patient_database(machine: Machine) -> Any:
@@ -145,33 +159,6 @@ async def _patient_database(machine: Machine) -> Any:
             with contextlib.suppress(Unavailable):
                 return await census.database_of(machine)
             await asyncio.sleep(0.2)
-
-
-def _figures(world: World, evidence: witnesses.Evidence, faults: Iterable[dict[str, Any]]) -> dict[str, float]:
-    acked, unknown = witnesses.tries(evidence)
-    addresses = {entry["mailbox_id"]: entry["address"] for entry in evidence.of("leased")}
-    shown = {(each.token, addresses.get(each.mailbox_id)) for each in evidence.seen}
-    done = [fault for fault in faults if not fault["undone"]]
-    counted: dict[str, float] = dict(sorted(world.figures.items()))
-    return {
-        "faults": len(done),
-        "kills": sum("kill" in fault["fault"].lower() for fault in done),
-        "outages": sum(fault["breaks"] == "outage" for fault in done),
-        "faults that could not be done": sum(bool(fault["undone"]) for fault in faults),
-        **counted,
-        "recipients acknowledged": sum(acked.values()),
-        "recipients not acknowledged, tries": sum(unknown.values()),
-        "messages readable": len(evidence.seen),
-        "duplicates where the 250 was lost": len(evidence.seen) - len(shown),
-        "letters relayed": sum(1 for _ in evidence.of("relayed")),
-        "webhook requests": sum(1 for _ in evidence.of("hooked")),
-        "usage events": sum(evidence.metered.values()),
-        "calls refused 402": sum(entry["status"] == 402 for entry in evidence.of("http")),
-        "calls answered 503": sum(entry["status"] == 503 for entry in evidence.of("http")),
-        "calls whose answer was lost": sum(entry["status"] is None for entry in evidence.of("http")),
-        "slowest recovery, s": max((fault["ready_s"] for fault in done), default=0),
-        "tasks a processor, at most": 2 * max((fault["crowding"] for fault in done), default=0),
-    }
 
 
 class Scales:

@@ -47,6 +47,17 @@ STATEMENTS: dict[str, tuple[str, str]] = {
           AND l.leases <> coalesce(u.uses, 0)
         """,
     ),
+    "I2 a recipient, a use": (
+        "a tenant that has sent to another number of recipients than was metered",
+        """
+        SELECT tenant_id, coalesce(s.recipients, 0) AS recipients, coalesce(u.uses, 0) AS uses
+        FROM (SELECT a.tenant_id, count(*) AS recipients FROM send_attempts a
+              JOIN send_recipients r ON r.attempt_id = a.id GROUP BY 1) s
+        FULL JOIN (SELECT tenant_id, sum(free_quantity + paid_quantity) AS uses FROM usage_events
+                   WHERE meter = 'message.send' GROUP BY 1) u USING (tenant_id)
+        WHERE coalesce(s.recipients, 0) <> coalesce(u.uses, 0)
+        """,
+    ),
     "I3 a price for every amount": (
         "a usage event that no stored price version explains",
         """
@@ -67,10 +78,26 @@ STATEMENTS: dict[str, tuple[str, str]] = {
             OR (sum(u.paid_quantity) > 0 AND sum(u.free_quantity) < p.free_units)
         """,
     ),
+    "I3 all is billed": (
+        "a tenant whose invoices do not come to what it used",
+        """
+        SELECT u.tenant_id, u.used, coalesce(i.billed, 0) AS billed
+        FROM (SELECT tenant_id, sum(amount_micros) AS used FROM usage_events GROUP BY 1) u
+        LEFT JOIN (SELECT tenant_id, sum(total_micros) AS billed FROM invoices WHERE issued_at IS NOT NULL GROUP BY 1) i
+            USING (tenant_id)
+        WHERE EXISTS (SELECT FROM invoices WHERE issued_at IS NOT NULL) AND u.used <> coalesce(i.billed, 0)
+        """,
+    ),
     "I4 the cooldown": (
         "a tenant without a wallet that sent to more than ten within a day",
         """
-        SELECT tenant_id, cardinality(sent_at) AS recipients FROM cooldowns WHERE cardinality(sent_at) > 10
+        SELECT tenant_id, recipients, created_at FROM (
+            SELECT a.tenant_id, a.created_at,
+                   count(*) OVER (PARTITION BY a.tenant_id ORDER BY a.created_at
+                                  RANGE BETWEEN '24 hours' PRECEDING AND CURRENT ROW) AS recipients
+            FROM send_attempts a JOIN send_recipients r ON r.attempt_id = a.id
+            WHERE NOT EXISTS (SELECT FROM wallets WHERE wallets.tenant_id = a.tenant_id)) counted
+        WHERE recipients > 10
         """,
     ),
     "I7 only where it was accepted for": (

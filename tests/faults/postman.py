@@ -1,10 +1,12 @@
 """The sender's side of SMTP: a session that may pipeline, and a mail's journey until somebody answers for it."""
 
 import asyncio
+import base64
 import hashlib
 import re
+import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,11 +14,13 @@ import msgspec
 from tests.faults.world import World
 
 _ANSWER_S = 30.0
-_LOST = (OSError, TimeoutError, asyncio.IncompleteReadError)
 
 
 class HungUp(Exception):
     """The server said 421: it takes nothing more here, and has not taken what it was told."""
+
+
+LOST = (HungUp, OSError, TimeoutError, asyncio.IncompleteReadError)
 
 
 class Letter(msgspec.Struct):
@@ -34,18 +38,39 @@ class Letter(msgspec.Struct):
 
 
 class Session:
-    """One connection to the instance's SMTP."""
+    """One connection to the instance's SMTP. sender: of its mails."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self.sender = "sender@shop.example"
 
     @classmethod
     async def open(cls, world: World) -> "Session":
-        """Connect and say EHLO. Raises OSError or TimeoutError."""
+        """Connect and say EHLO. Raises OSError, TimeoutError, IncompleteReadError or HungUp."""
         async with asyncio.timeout(_ANSWER_S):
             session = cls(*await asyncio.open_connection(*world.machine.smtp))
             await session.hear()
             await session.ask(b"EHLO faults.example")
+        return session
+
+    @classmethod
+    async def submission(cls, world: World, login: str, password: str) -> "Session":
+        """The same at the door where mailboxes hand in mail, under TLS, signed in. A refused login raises HungUp."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        async with asyncio.timeout(_ANSWER_S):
+            session = cls(*await asyncio.open_connection(*world.machine.submission))
+            session.sender = login
+            await session.hear()
+            await session.ask(b"EHLO faults.example")
+            if (said := await session.ask(b"STARTTLS"))[:3] == "220":
+                await session._writer.start_tls(context)
+                await session.ask(b"EHLO faults.example")
+                words = base64.b64encode(f"\0{login}\0{password}".encode())
+                said = await session.ask(b"AUTH PLAIN " + words)
+        if said[:3] != "235":
+            session.leave()
+            raise HungUp(said)
         return session
 
     async def ask(self, line: bytes) -> str:
@@ -64,8 +89,7 @@ class Session:
 
     async def step_by_step(self, letter: Letter) -> tuple[list[str], str]:
         """Envelope and content, waiting for each reply; those to RCPT, and the last one."""
-        last = await self.ask(b"MAIL FROM:<sender@shop.example>")
-        replies = [await self.ask(f"RCPT TO:<{address}>".encode()) for address in letter.to]
+        last, *replies = [await self.ask(line) for line in self._envelope(letter)]
         if last.startswith("250") and any(reply.startswith("250") for reply in replies):
             last = await self.ask(b"DATA")
             if last.startswith("354"):
@@ -77,8 +101,7 @@ class Session:
 
     async def at_once(self, letter: Letter) -> tuple[list[str], str]:
         """The envelope and DATA in one write (RFC 2920), then the content."""
-        lines = [b"MAIL FROM:<sender@shop.example>", *(f"RCPT TO:<{address}>".encode() for address in letter.to)]
-        self._writer.write(b"\r\n".join([*lines, b"DATA"]) + b"\r\n")
+        self._writer.write(b"\r\n".join([*self._envelope(letter), b"DATA"]) + b"\r\n")
         first = await self.hear()
         replies = [await self.hear() for _ in letter.to]
         last = await self.hear()
@@ -89,12 +112,22 @@ class Session:
             last = refusals[0]
         return replies, last
 
-    async def reset(self) -> None:
-        await self.ask(b"RSET")
+    async def half(self, letter: Letter) -> str:
+        """Envelope, DATA, and the first half of the content; the last reply."""
+        *_, last = [await self.ask(line) for line in (*self._envelope(letter), b"DATA")]
+        self._writer.write(letter.wire[: len(letter.wire) // 2])
+        await self._writer.drain()
+        return last
 
     def leave(self) -> None:
         """Close without QUIT."""
         self._writer.transport.abort()
+
+    def _envelope(self, letter: Letter) -> list[bytes]:
+        return [
+            f"MAIL FROM:<{self.sender}>".encode(),
+            *(f"RCPT TO:<{address}>".encode() for address in letter.to),
+        ]
 
 
 async def post(world: World, session: Session, letter: Letter, number: int, how: str) -> str:
@@ -111,7 +144,7 @@ async def post(world: World, session: Session, letter: Letter, number: int, how:
         outcome = {"2": "acked", "4": "deferred", "5": "refused"}.get(last[:1], "unknown")
     except HungUp as fault:
         last, outcome = str(fault), "deferred"
-    except _LOST as fault:
+    except LOST as fault:
         last = type(fault).__name__
     await world.journal.note(
         "mailed",
@@ -127,15 +160,22 @@ async def post(world: World, session: Session, letter: Letter, number: int, how:
     return outcome
 
 
+async def reached(world: World, opening: Awaitable[Session]) -> Session | None:
+    """The session, if one can be had now; what hindered it is in the journal."""
+    began = time.time()
+    try:
+        return await opening
+    except LOST as fault:
+        await world.journal.note("unreachable", began=began, fault=type(fault).__name__, said=str(fault))
+        return None
+
+
 async def deliver(world: World, session: Session | None, letter: Letter, how: str) -> Session | None:
     """Try until it is answered for, as a mail server does; the session, if it can be used again."""
     world.figures["mails sent"] += 1
     for number in range(1, 200):
-        try:
-            session = session or await Session.open(world)
-        except (HungUp, *_LOST) as fault:
-            await world.journal.note("unreachable", began=time.time(), fault=type(fault).__name__)
-            session = None
+        session = session or await reached(world, Session.open(world))
+        if session is None:
             await world.pause(0.2)
         else:
             outcome = await post(world, session, letter, number, how)

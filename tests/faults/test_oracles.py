@@ -11,7 +11,7 @@ import pytest
 from leasebox.infra import db, facts_order
 from leasebox.infra.embedded import EngineUrls
 from tests.billing.shop import lease_with, proof, shop_settings, use_up
-from tests.conftest import database_named
+from tests.databases import database_named
 from tests.fakes.clock import FakeClock
 from tests.faults import oracles
 from tests.kit import opened
@@ -22,12 +22,23 @@ PLANTED = {
     "I1 nothing waits": "UPDATE mails SET state = 'pending'",
     "I2 one proof, one spend": "DELETE FROM ledger_transfers WHERE kind = 'spend'",
     "I2 a grant, a use": "DELETE FROM usage_events WHERE paid_quantity > 0",
+    "I2 a recipient, a use": "UPDATE usage_events SET meter = 'message.send' WHERE meter = 'mailbox.lease'",
+    "I3 all is billed": """
+        INSERT INTO invoices SELECT (jsonb_populate_record(NULL::invoices, jsonb_build_object('id', gen_random_uuid(),
+            'tenant_id', id, 'period', '2026-01', 'supplement', 0, 'state', 'issued', 'event_count', 1,
+            'total_micros', 1, 'prepaid_micros', 1, 'on_credit_micros', 0, 'credited_micros', 0, 'settled_micros', 0,
+            'chunk_hashes', '', 'statement_hash', '', 'drawn_at', now(), 'issued_at', now()))).* FROM tenants
+    """,
     "I3 a price for every amount": "UPDATE usage_events SET price_version = 99",
     "I3 the books agree": "DELETE FROM ledger_transfers WHERE kind = 'hold'",
     "I4 the allowance exactly": "UPDATE usage_events SET free_quantity = 3 WHERE free_quantity = 1",
     "I4 the cooldown": """
-        ALTER TABLE cooldowns DROP CONSTRAINT cooldowns_limit_check;
-        INSERT INTO cooldowns SELECT id, array_fill(now(), ARRAY[11]) FROM tenants LIMIT 1
+        DELETE FROM wallets;
+        INSERT INTO send_attempts (id, tenant_id, mailbox_id, lease_id, actor, message_id, header_message_id, sender,
+            state, size_bytes, send_at, expires_at, created_at)
+        SELECT id, tenant_id, mailbox_id, lease_id, 'x', id, 'x', 'a@x', 'sent', 1, now(), now(), now() FROM messages;
+        INSERT INTO send_recipients (attempt_id, position, address, kind, destination, state, at)
+        SELECT id, n, n || '@x', 'to', 'x', 'sent', now() FROM send_attempts, generate_series(1, 11) n
     """,
     "I6 a fact for every message": "DELETE FROM facts WHERE type = 'message.received'",
     "I6 a place for every fact": "DELETE FROM fact_positions WHERE position = 1",

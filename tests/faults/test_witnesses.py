@@ -1,5 +1,7 @@
 """The oracles over the journal bite: each finds a planted offence, and nothing in a campaign that went well."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +15,24 @@ ACKED = {"what": "mailed", "at": 11.0, "began": 10.0, "token": "t1", "number": 1
 READ = {"method": "GET", "path": "/v2/messages", "age": 9}
 CALL = {"what": "http", "at": 21.0, "began": 20.0, "call": "c1", "status": 200, **READ}
 OUTAGE = {"what": "fault", "at": 33, "fault": "PostgreSQL SIGKILL", "breaks": "outage", "began": 30.0, "ended": 31.0}
-HEALED = {**OUTAGE, "ready_s": 1.0, "undone": "", "crowding": 1.0}
+HEALED = {**OUTAGE, "ready_s": 1.0, "undone": "", "others": 0.1}
 WRITTEN = {"what": "written", "at": 5.0, "token": "l1", "attempt": "snd", "to": ["far@y", "b@x"]}
 RELAYED = {"what": "relayed", "at": 90.0, "token": "l1", "to": ["far@y"]}
 HOOKED = {"what": "hooked", "at": 6.0, "path": "/hook/ten", "id": "evt_1", "event": "evt_1", "taken": True}
 FAR = Letter("l1", "snd", "far@y", "sent", "smtp", 1)
 NEAR = Letter("l1", "snd", "b@x", "delivered", "local", 1)
 SEEN = Seen("t1", "msg_1", "ten_a", "mbx_a", "lse_a")
+AT_THE_DOOR = {"token": "h1", "number": 1, "to": ["far@y", "b@x"], "door": "submission", "digest": "d"}
+HANDED = {"what": "mails", "at": 40.0, **AT_THE_DOOR}
+TOOK = {
+    **HANDED,
+    "what": "mailed",
+    "at": 41.0,
+    "began": 40.0,
+    "outcome": "acked",
+    "reply": "250",
+    "taken": ["far@y", "b@x"],
+}
 NEIGHBOUR = {**LEASED, "address": "b@x", "mailbox_id": "mbx_b", "lease_id": "lse_b"}
 READ_NEXT_DOOR = Seen("l1", "msg_2", "ten_b", "mbx_b", "lse_b")
 
@@ -59,9 +72,14 @@ def test_a_campaign_that_went_well_offends_nobody() -> None:
         ("I9 no failure without a cause", [{**ACKED, "token": "t2", "outcome": "refused"}], {}),
         ("I9 no failure without a cause", [{"what": "unreachable", "at": 50.0, "began": 49.0}], {}),
         ("I9 ready within ten seconds", [{**HEALED, "ready_s": 10.5}], {}),
+        ("I9 ready within ten seconds", [{**HEALED, "ready_s": 10.5, "others": 0.24}], {}),
+        ("I9 ready within ten seconds", [{**HEALED, "ready_s": 20.5, "others": 0.5}], {}),
         ("I9 ready within ten seconds", [{**HEALED, "ready_s": -1.0}], {}),
         ("I9 ready within ten seconds", [{**HEALED, "undone": "SIGTERM ended with status 1"}], {}),
         ("credentials are kept", [{**CALL, "path": "/v2/messages/wait", "status": 401}], {}),
+        ("credentials are kept", [{"what": "unreachable", "at": 31.0, "began": 30.9, "said": "535 5.7.8 Wrong"}], {}),
+        ("I1 half a mail is none", [{"what": "halved", "at": 1.0, "token": "t1", "to": ["a@x"]}], {}),
+        ("I9 no failure without a cause", [{**TOOK, "outcome": "refused", "reply": "550 5.1.1 Who?"}], {}),
     ],
 )
 def test_an_offence_is_found(oracle: str, entries: list[dict[str, Any]], more: dict[str, Any]) -> None:
@@ -86,8 +104,10 @@ def test_an_offence_is_found(oracle: str, entries: list[dict[str, Any]], more: d
         ([{**CALL, "call": "c2", "status": 402}], {}),
         ([{**CALL, "call": "c2", "status": 401, "age": 3500}], {}),
         ([{"what": "unreachable", "at": 31.0, "began": 30.9}], {}),
+        ([{**HEALED, "ready_s": 19.0, "others": 0.5}], {}),
+        ([HANDED, {**TOOK, "outcome": "refused", "reply": "550 5.7.1 Payment"}], {}),
     ],
-    ids=["unknown", "deferred", "unanswered", "lost", "outage", "refused", "expired", "unreachable"],
+    ids="unknown deferred unanswered lost outage refused expired unreachable others-work unpaid".split(),
 )
 def test_what_a_fault_excuses_is_no_offence(entries: list[dict[str, Any]], more: dict[str, Any]) -> None:
     assert offended(evidence(*entries, **more)) == set()
@@ -127,6 +147,51 @@ def test_a_letter_or_an_event_that_went_astray_is_found(
     oracle: str, entries: list[dict[str, Any]], changed: dict[str, Any]
 ) -> None:
     assert offended(outgoing(*entries, **changed)) == {oracle}
+
+
+def handed(
+    *entries: dict[str, Any], attempts: tuple[str, ...] = ("snd",), to: tuple[str, ...] = ("far@y", "b@x")
+) -> Evidence:
+    """A mail handed in by SMTP for one here and one elsewhere."""
+    copies = [{**RELAYED, "token": "h1"} for _ in attempts]
+    seen = [Seen("h1", f"msg_{each}", "ten_b", "mbx_b", "lse_b") for each in attempts if "b@x" in to]
+    found = evidence(NEIGHBOUR, HANDED, *copies, *entries, seen=(SEEN, *seen))
+    far = [Letter("h1", each, "far@y", "sent", "smtp", 1) for each in attempts]
+    near = [Letter("h1", each, "b@x", "delivered", "local", 0) for each in attempts if "b@x" in to]
+    found.letters = [*far, *near]
+    found.metered["smtp-0123"] = len(attempts)
+    return found
+
+
+AGAIN = {**HANDED, "number": 2}
+LOST = {**TOOK, "number": 2, "at": 30.5, "began": 30.2, "outcome": "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "more", "clean"),
+    [
+        ([TOOK], {}, True),
+        ([TOOK, AGAIN, LOST], {"attempts": ("snd", "snd2")}, True),
+        ([TOOK], {"attempts": ("snd", "snd2")}, False),
+        ([TOOK], {"attempts": ()}, False),
+        ([TOOK], {"to": ("far@y",)}, False),
+        ([{**TOOK, "outcome": "refused", "reply": "550 5.7.1 Payment"}], {}, False),
+    ],
+    ids=["well", "answer-lost", "twice", "lost", "a-recipient-lost", "refused-and-sent"],
+)
+def test_what_is_handed_in_is_one_attempt(entries: list[dict[str, Any]], more: dict[str, Any], clean: bool) -> None:
+    assert offended(handed(*entries, **more)) == (set() if clean else {"I1 handed in, one attempt"})
+
+
+def test_an_altered_mail_is_found() -> None:
+    found = evidence()
+    found.altered = [{"message_id": "msg_1"}]
+    assert offended(found) == {"I1 octet for octet"}
+
+
+def test_every_witness_is_tried_here() -> None:
+    tried = re.findall(r'"((?:I\d|a|credentials) [^"]+)"', Path(__file__).read_text())
+    assert {*witnesses.WITNESSES} <= {*tried}
 
 
 def test_an_answer_given_again_is_not_metered_again() -> None:

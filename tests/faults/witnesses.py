@@ -12,6 +12,7 @@ import msgspec
 from leasebox.infra.db import OutcomeUnknown
 from tests.faults.journal import Entry
 from tests.faults.oracles import Row
+from tests.faults.share import stretched
 
 READY_S = 10.0
 # A client notices the end of an outage a little later than whoever looks for it.
@@ -28,6 +29,8 @@ _PAYABLE = {
 }
 _Key = tuple[str, str]
 _MAYBE = OutcomeUnknown.fix
+# How the submission door names its calls.
+_BY_SMTP = "smtp-"
 
 
 class Seen(msgspec.Struct):
@@ -53,7 +56,7 @@ class Letter(msgspec.Struct):
 
 class Evidence(msgspec.Struct):
     """metered: usage events by request id. altered: messages whose raw form is not what was sent. deliveries: those of
-    webhooks that have succeeded, as path and event. told: ids of all facts."""
+    webhooks that have succeeded, as path and event. told: ids of all facts. proofs: how many are in each state."""
 
     entries: list[Entry]
     seen: list[Seen]
@@ -62,6 +65,7 @@ class Evidence(msgspec.Struct):
     letters: list[Letter] = []
     deliveries: list[tuple[str, str]] = []
     told: set[str] = set()
+    proofs: dict[str, int] = {}
 
     def of(self, what: str) -> Iterator[Entry]:
         return (entry for entry in self.entries if entry["what"] == what)
@@ -78,12 +82,12 @@ def lost_or_doubled(evidence: Evidence) -> Iterable[Row]:
             yield {"token": key[0], "to": key[1], "acked": acked[key], "unknown": unknown[key], "shown": shown[key]}
 
 
-def tries(evidence: Evidence) -> tuple[Counter[_Key], Counter[_Key]]:
-    """By token and address: tries that were answered 250, and those that ended without a 250."""
+def tries(evidence: Evidence, door: str = "mx") -> tuple[Counter[_Key], Counter[_Key]]:
+    """By token and address: tries at a door that were answered 250, and those that ended without a 250."""
     acked: Counter[_Key] = Counter()
     unknown: Counter[_Key] = Counter()
-    begun = {(entry["token"], entry["number"]): entry["to"] for entry in evidence.of("mails")}
-    for entry in evidence.of("mailed"):
+    begun = {(entry["token"], entry["number"]): entry["to"] for entry in _at(evidence.of("mails"), door)}
+    for entry in _at(evidence.of("mailed"), door):
         to = begun.pop((entry["token"], entry["number"]), [])
         if entry["outcome"] == "acked":
             acked.update((entry["token"], address) for address in entry["taken"])
@@ -95,6 +99,31 @@ def tries(evidence: Evidence) -> tuple[Counter[_Key], Counter[_Key]]:
     return acked, unknown
 
 
+def _at(entries: Iterable[Entry], door: str) -> Iterator[Entry]:
+    return (entry for entry in entries if entry.get("door", "mx") == door)
+
+
+def half_a_mail(evidence: Evidence) -> Iterable[Row]:
+    """I1: a mail of which only half came before the connection broke, and which is shown all the same."""
+    halved = {entry["token"] for entry in evidence.of("halved")}
+    return (msgspec.to_builtins(each) for each in evidence.seen if each.token in halved)
+
+
+def handed_in_astray(evidence: Evidence) -> Iterable[Row]:
+    """I1, outwards by SMTP: what was answered 250 is one attempt for all its recipients; more of them only where the
+    client saw no 250; what was refused is none."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for letter in evidence.letters:
+        found[letter.token][letter.attempt].add(letter.address)
+    acked, unknown = tries(evidence, "submission")
+    wanted = {entry["token"]: set(entry["to"]) for entry in _at(evidence.of("mails"), "submission")}
+    for token, to in wanted.items():
+        attempts = found.get(token, {})
+        least, doubts = (max((counted[token, address] for address in to), default=0) for counted in (acked, unknown))
+        if not least <= len(attempts) <= least + doubts or any(got != to for got in attempts.values()):
+            yield {"token": token, "to": sorted(to), "acked": least, "unknown": doubts, "found": len(attempts)}
+
+
 def altered(evidence: Evidence) -> Iterable[Row]:
     """I1: a mail that is not what was sent, octet for octet."""
     return evidence.altered
@@ -104,14 +133,16 @@ def wrongly_metered(evidence: Evidence) -> Iterable[Row]:
     """I2, I4: an answered payable call without its one usage event, a refused one with any, or an event of no call."""
     left = dict(evidence.metered)
     for entry in evidence.of("http"):
-        if (entry["method"], entry["path"]) in _PAYABLE:
+        if (entry["method"], entry["path"]) in _PAYABLE:  # what was handed in by SMTP is counted by an oracle
             events, status = left.pop(entry["call"], 0), entry["status"]
             paid = status in (200, 201, 202) and not entry.get("replayed")
             is_open = status is None or (status == 503 and _MAYBE in entry.get("body", ""))
             expected = (1,) if paid else (0, 1) if is_open else (0,)
             if events not in expected:
                 yield {"call": entry["call"], "status": status, "events": events}
-    yield from ({"call": call, "events": events, "status": "no such call"} for call, events in left.items())
+    for call, events in left.items():
+        if not call.startswith(_BY_SMTP):
+            yield {"call": call, "events": events, "status": "no such call"}
 
 
 def letters_astray(evidence: Evidence) -> Iterable[Row]:
@@ -124,11 +155,15 @@ def letters_astray(evidence: Evidence) -> Iterable[Row]:
         attempts = {each.attempt for each in written[entry["token"]].values()}
         if attempts != {entry["attempt"]} or set(written[entry["token"]]) != set(entry["to"]):
             yield {**entry, "found": sorted(written[entry["token"]]), "attempts": sorted(attempts)}
+    sent: Counter[_Key] = Counter()
+    handed_over: Counter[_Key] = Counter()
     for letter in evidence.letters:
-        came = copies.pop((letter.token, letter.address), 0)
-        least = 1 if letter.state == "sent" and letter.route == "smtp" else 0
-        if not least <= came <= letter.handed_over:
-            yield {"came": came, **msgspec.to_builtins(letter)}
+        sent[letter.token, letter.address] += letter.state == "sent" and letter.route == "smtp"
+        handed_over[letter.token, letter.address] += letter.handed_over
+    for key, most in handed_over.items():
+        came = copies.pop(key, 0)
+        if not sent[key] <= came <= most:
+            yield {"token": key[0], "to": key[1], "came": came, "sent": sent[key], "handed over": most}
     yield from ({"token": token, "to": to, "came": came, "why": "of no letter"} for (token, to), came in copies.items())
 
 
@@ -136,9 +171,13 @@ def letters_next_door(evidence: Evidence) -> Iterable[Row]:
     """I1, within: a letter that was delivered to a mailbox here is read there once."""
     addresses = {entry["mailbox_id"]: entry["address"] for entry in evidence.of("leased")}
     shown = Counter((each.token, addresses.get(each.mailbox_id)) for each in evidence.seen)
+    delivered: Counter[_Key] = Counter()
     for each in evidence.letters:
-        if each.route == "local" and shown[each.token, each.address] != (each.state == "delivered"):
-            yield {"shown": shown[each.token, each.address], **msgspec.to_builtins(each)}
+        if each.route == "local":
+            delivered[each.token, each.address] += each.state == "delivered"
+    for key, times in delivered.items():
+        if shown[key] != times:
+            yield {"token": key[0], "to": key[1], "shown": shown[key], "delivered": times}
 
 
 def hooks_astray(evidence: Evidence) -> Iterable[Row]:
@@ -189,8 +228,9 @@ def broken_without_cause(evidence: Evidence) -> Iterable[Row]:
     for entry in evidence.of("mailed"):
         span, outcome = (entry["began"], entry["at"]), entry["outcome"]
         excused = {"deferred": outages + _kills(faults), "unknown": any_fault}.get(outcome, [])
-        wrong = outcome != "acked" if not entry.get("moving") else outcome in ("deferred", "unknown")
-        if wrong and not any(_meet(span, window) for window in excused):
+        # Nobody may have the name at the moment; what is handed in may have to be paid for first.
+        expected = ("acked", "refused") if entry.get("moving") or _wants_pay(entry) else ("acked",)
+        if outcome not in expected and not any(_meet(span, window) for window in excused):
             yield entry
     for entry in evidence.of("unreachable"):
         if not any(_meet((entry["began"], entry["at"]), window) for window in any_fault):
@@ -198,7 +238,8 @@ def broken_without_cause(evidence: Evidence) -> Iterable[Row]:
 
 
 def forgotten_credentials(evidence: Evidence) -> Iterable[Row]:
-    """A 401 for a key, or for a session that nobody has ended and whose hour is not over."""
+    """A 401 for a key, or for a session that nobody has ended and whose hour is not over; a password refused."""
+    yield from (entry for entry in evidence.of("unreachable") if entry.get("said", "").startswith("535"))
     for entry in evidence.of("http"):
         if entry["status"] == 401 and not entry["path"].startswith("/v2/auth") and entry["age"] < _SESSION_S:
             yield entry
@@ -207,10 +248,11 @@ def forgotten_credentials(evidence: Evidence) -> Iterable[Row]:
 def slow_to_recover(evidence: Evidence) -> Iterable[Row]:
     """I9: readiness that came back later than 10 s after the end of an outage; a SIGTERM that was not kept to.
 
-    On a machine that others keep busy all takes longer, and so may this, in proportion.
+    The load of the campaign itself is no excuse. While others use a quarter or more of the processors, the limit
+    stretches by what they leave.
     """
     for entry in evidence.of("fault"):
-        if not 0 <= entry["ready_s"] <= READY_S * entry["crowding"] or "SIGTERM" in entry["undone"]:
+        if not 0 <= entry["ready_s"] <= stretched(READY_S, entry["others"]) or "SIGTERM" in entry["undone"]:
             yield entry
 
 
@@ -222,6 +264,8 @@ def broken_promises(evidence: Evidence) -> Iterable[Row]:
 WITNESSES: dict[str, Callable[[Evidence], Iterable[Row]]] = {
     "I1 acknowledged, readable once": lost_or_doubled,
     "I1 octet for octet": altered,
+    "I1 half a mail is none": half_a_mail,
+    "I1 handed in, one attempt": handed_in_astray,
     "I1 letters go out once": letters_astray,
     "I1 letters come next door once": letters_next_door,
     "I6 what was delivered has come": hooks_astray,
@@ -238,6 +282,10 @@ WITNESSES: dict[str, Callable[[Evidence], Iterable[Row]]] = {
 def ask_all(evidence: Evidence) -> dict[str, list[Row]]:
     """Every oracle over the journal by name, with what offends."""
     return {name: list(oracle(evidence)) for name, oracle in WITNESSES.items()}
+
+
+def _wants_pay(entry: Entry) -> bool:
+    return entry.get("door") == "submission" and entry["reply"].startswith("550 5.7.1")
 
 
 def _window(fault: Entry) -> tuple[float, float]:

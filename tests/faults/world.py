@@ -19,16 +19,18 @@ from tests.faults.outside import Outside
 from tests.kit import sign
 
 LEASES, MESSAGES, PROOF = "/v2/mailboxes/leases", "/v2/messages", "/v2/payments/proof"
+SEND = f"{MESSAGES}/send"
 HANGS_S = 30.0
 
 
 class Box(msgspec.Struct):
-    """A leased mailbox, as its lessee was told of it."""
+    """A leased mailbox, as its lessee was told of it. password: "" where nobody needs it."""
 
     address: str
     mailbox_id: str
     lease_id: str
     tenant_id: str
+    password: str = ""
 
 
 class World:
@@ -60,6 +62,7 @@ class World:
     async def newcomer(self, name: str, key: str | None = None) -> "Person":
         """Somebody with a wallet of its own (or an API key), signed in as soon as the instance lets it."""
         person = Person(self, self.dice(f"{name}/wallet"), key)
+        person.name = name
         self.people.append(person)
         if key is None:
             while not await person.sign_in():
@@ -80,7 +83,9 @@ class Person:
         self.world = world
         self.wallet: LocalAccount = Account.from_key(dice.randbytes(32))
         self.session: dict[str, Any] = {}
-        self._http = httpx.AsyncClient(base_url=world.machine.url, timeout=HANGS_S)
+        self.name = ""
+        # Without certificates, which nobody needs here and each client would load anew.
+        self._http = httpx.AsyncClient(base_url=world.machine.url, timeout=HANGS_S, verify=False)
         self._is_keyed = key is not None
         self._signed_in_at = time.time()
         if key is not None:
@@ -186,9 +191,8 @@ class Person:
 
     async def _moved_in(self, view: dict[str, Any], asked: float, key: str) -> Box:
         box = Box(view["address"], view["mailbox_id"], view["lease_id"], self.tenant_id)
-        said = msgspec.to_builtins(box)
-        await self.world.journal.note("leased", asked=asked, key=key, **said)
-        return box
+        await self.world.journal.note("leased", asked=asked, key=key, **msgspec.to_builtins(box))
+        return msgspec.structs.replace(box, password=view["webmail_password"])
 
 
 _FOR_HTTPX = frozenset({"json", "headers", "params", "content", "timeout"})

@@ -2,9 +2,7 @@
 
 import asyncio
 
-from tests.faults.world import Box, Person, World
-
-SEND = "/v2/messages/send"
+from tests.faults.world import SEND, Box, Person, World
 
 
 async def act(world: World) -> None:
@@ -25,11 +23,12 @@ async def _write(world: World, number: int) -> None:
         ]
         if world.boxes and dice.random() < 0.3:
             to.append(dice.choice(world.boxes).address)
-        await _send(world, person, box, to)
+        await send(world, person, box, to)
         await world.pause(dice.uniform(0.1, 0.7))
 
 
-async def _send(world: World, person: Person, box: Box, to: list[str]) -> None:
+async def send(world: World, person: Person, box: Box, to: list[str]) -> None:
+    """Write one letter, paid for where it must be, until told that it is on its way or cannot be."""
     token = world.token("letter")
     wish = {"mailbox_id": box.mailbox_id, "to": to, "subject": token, "text": f"Dear all, this is {token}."}
     headers = {"idempotency-key": token}

@@ -22,7 +22,7 @@ class _Lessee:
     async def live(self) -> None:
         self._person = await self._world.newcomer(self._name)
         while not self._world.over.is_set():
-            acts = [self._keep, self._pass_through, self._pay_twice, self._read, self._wait]
+            acts = [self._keep, self._pass_through, self._pay_twice, self._pay_not, self._read, self._wait]
             await self._dice.choices(acts, _WEIGHTS)[0]()
             await self._world.pause(self._dice.uniform(0, 0.15))
 
@@ -57,6 +57,10 @@ class _Lessee:
             if answer is not None and answer.status_code == 201:
                 await self._person.release(_box(answer, self._person))
 
+    async def _pay_not(self) -> None:
+        """A proof that nobody spends: what it holds comes back by itself."""
+        await self._person.proof("GET", MESSAGES)
+
     async def _read(self) -> None:
         headers = {}
         if self._dice.random() < 0.5 and (proof := await self._person.proof("GET", MESSAGES)) is not None:
@@ -73,7 +77,7 @@ class _Lessee:
             await self._person.call("GET", f"{MESSAGES}/wait", params=asked)
 
 
-_WEIGHTS = [2, 3, 2, 3, 2]
+_WEIGHTS = [2, 3, 2, 1, 3, 2]
 
 
 def _box(answer: httpx.Response, person: Person) -> Box:
