@@ -166,12 +166,14 @@ def _read(stream: IO[bytes]) -> bytes:
 
 
 def _main(host: str, port: int) -> None:
+    # Not sys.stdout.buffer: with PYTHONUNBUFFERED that is a bare file, whose `write` may take a part only.
+    answers = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115 it lasts as long as we do
     while True:
         try:
             job = msgspec.msgpack.decode(_read(sys.stdin.buffer), type=Job)
         except EOFError:
             return
-        _write(sys.stdout.buffer, msgspec.msgpack.encode(uvloop.run(_run(job, host, port))))
+        _write(answers, msgspec.msgpack.encode(uvloop.run(_run(job, host, port))))
 
 
 if __name__ == "__main__":
