@@ -279,6 +279,39 @@ async def test_a_connection_lost_before_the_commit_is_told_as_such(store: Databa
     assert await count(store) == 9
 
 
+async def test_a_statement_whose_connection_is_lost_leaves_open_what_became_of_it(store: Database) -> None:
+    async def body(tx: Tx) -> None:
+        connection = tx._connection._connection._con
+        asyncio.get_running_loop().call_later(0.1, connection._transport.abort)
+        await tx.run("INSERT INTO rows SELECT 10 FROM pg_sleep(0.3)")
+
+    with pytest.raises(OutcomeUnknown):
+        await store.at_once(body)
+    await asyncio.sleep(0.5)
+    assert await count(store) == 10
+
+
+async def test_a_statement_for_a_connection_that_was_lost_before_was_never_sent(store: Database) -> None:
+    async def body(tx: Tx) -> None:
+        tx._connection._connection._con._transport.abort()
+        await asyncio.sleep(0.05)
+        await tx.run("INSERT INTO rows VALUES (10)")
+
+    with pytest.raises(Unavailable) as told:
+        await store.at_once(body)
+    assert not isinstance(told.value, OutcomeUnknown)
+    assert await count(store) == 9
+
+
+async def test_a_second_statement_at_once_is_our_mistake(store: Database) -> None:
+    async def body(tx: Tx) -> None:
+        await tx.value("SELECT 1")
+        await tx.value("SELECT 2")
+
+    with pytest.raises(AssertionError, match="second transaction"):
+        await store.at_once(body)
+
+
 async def test_a_connection_lost_after_the_commit_does_not_undo_the_answer(
     store: Database, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,7 +214,7 @@ class Database:
         """
         return await self._patiently(body, _Statement)
 
-    async def _patiently(self, body: Callable[[Tx], Awaitable[T]], within: Callable[[Any], Any]) -> T:
+    async def _patiently(self, body: Callable[[Tx], Awaitable[T]], within: "type[_Scope]") -> T:
         for attempt in range(1, _RETRIES + 1):
             try:
                 tx, answer = await self._attempt(body, within)
@@ -228,19 +228,22 @@ class Database:
                 return answer
         raise AssertionError("unreachable")
 
-    async def _attempt(self, body: Callable[[Tx], Awaitable[T]], within: Callable[[Any], Any]) -> tuple[Tx, T]:
+    async def _attempt(self, body: Callable[[Tx], Awaitable[T]], within: "type[_Scope]") -> tuple[Tx, T]:
         done: list[tuple[Tx, T]] = []
+        begun: list[_Scope] = []
         committed = False
         try:
             async with self._pool.acquire(timeout=_PATIENCE_S) as connection:
-                async with within(connection) as tx:
+                begun.append(within(connection))
+                async with begun[0] as tx:
                     done.append((tx, await body(tx)))
                 committed = True
         except asyncpg.DiskFullError as fault:
             raise StorageFull("The database's disk is full.", retry_after_s=30) from fault
         except (asyncpg.InterfaceError, *_GONE) as fault:
             if not committed:  # else it was lost on its way back into the pool, and what was done stays done
-                raise _outage(fault, OutcomeUnknown if done else Unavailable) from fault
+                unknown = any(scope.is_committing for scope in begun)
+                raise _outage(fault, OutcomeUnknown if unknown else Unavailable) from fault
         return done[0]
 
     async def read(self, body: Callable[[Tx], Awaitable[T]]) -> T:
@@ -300,13 +303,26 @@ async def connect(url: str, *, wakes: Wakes | None = None, at_most: int = 10, st
     return Database(pool, wakes or Silence(), statement_cache)
 
 
+class _Scope(Protocol):
+    """What is committed at the end of a block. is_committing: if the connection is lost now, nobody knows the end."""
+
+    is_committing: bool
+
+    def __init__(self, connection: Any) -> None: ...
+
+    async def __aenter__(self) -> Tx: ...
+
+    async def __aexit__(self, kind: type[BaseException] | None, *told: object) -> None: ...
+
+
 class _Transaction:
     """A transaction behind the wall of this task: committed at the end of the block, undone if that raises."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "is_committing")
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self.is_committing = False
 
     async def __aenter__(self) -> Tx:
         behind = wall.current()
@@ -315,35 +331,31 @@ class _Transaction:
 
     async def __aexit__(self, kind: type[BaseException] | None, *told: object) -> None:
         del told
+        self.is_committing = kind is None
         await self._connection.execute("COMMIT;" if kind is None else "ROLLBACK;")
 
 
 class _Statement:
     """One statement without BEGIN, which is committed when it ends and undone if it raises."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "is_committing")
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self.is_committing = False
 
     async def __aenter__(self) -> Tx:
-        return Tx(_Once(self._connection))
+        return Tx(self)
 
     async def __aexit__(self, kind: type[BaseException] | None, *told: object) -> None:
         """Nothing is open any more."""
 
-
-class _Once:
-    """A connection that is good for one statement."""
-
-    __slots__ = ("_unused",)
-
-    def __init__(self, connection: Any) -> None:
-        self._unused = [connection]
-
     def __getattr__(self, name: str) -> Any:
-        assert self._unused, "a second statement would be a second transaction"
-        return getattr(self._unused.pop(), name)
+        # The connection's own, for one statement.
+        assert not self.is_committing, "a second statement would be a second transaction"
+        # One that was lost while it lay in the pool refuses by itself, and then nothing is on its way.
+        self.is_committing = not self._connection.is_closed()
+        return getattr(self._connection, name)
 
 
 def _outage(fault: Exception, kind: type[Unavailable] = Unavailable) -> Exception:
