@@ -56,7 +56,7 @@ def _words() -> argparse.Namespace:
     )
     parser.add_argument("--most", type=float, default=5.0, help="minutes after which no fault begins, all done or not")
     parser.add_argument("--hours", type=float, help="instead of minutes")
-    parser.add_argument("--pause", type=float, default=0.15, help="seconds between two faults, on average")
+    parser.add_argument("--pause", type=float, default=0.05, help="seconds between two faults, on average")
     parser.add_argument("--only", help="only faults with this in their name")
     parser.add_argument("--openapi", type=float, metavar="SECONDS", help="instead: the API against its description")
     words = parser.parse_args()
