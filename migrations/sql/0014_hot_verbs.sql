@@ -38,6 +38,18 @@ BEGIN
 END
 $$
 
+-- verb: record_hold
+-- The audit row of a hold, with its amount as values/money.py writes it.
+CREATE FUNCTION record_hold(
+    audit uuid, moment timestamptz, for_tenant uuid, actor text, proof text, request text, micros bigint
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO audit_rows (id, at, tenant_id, actor, action, resource, outcome, request_id, detail)
+    VALUES (audit, moment, for_tenant, actor, 'payment.hold', proof, 'done', request, jsonb_build_object(
+        'amount_usdc', micros / 1000000 || '.' || lpad((micros % 1000000)::text, 6, '0')));
+END
+$$
+
 -- verb: grant_lease
 -- Claim an address and lease its mailbox, for a call that was admitted in the same statement. The claim decides, by the
 -- rule of _GRANT in leases/store.py.

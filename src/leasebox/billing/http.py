@@ -153,7 +153,7 @@ class PaymentRoutes(Controller):
             now = self.clock.now()
             return _proof_view(await service.issue_proof(tx, caller, route, data.quantity, self.keys, now, trace))
 
-        return await self.once.answer(request, caller, idempotency_key, 200, work)
+        return await self.once.answer(request, caller, idempotency_key, 200, work, work)
 
 
 class BillingRoutes(Controller):

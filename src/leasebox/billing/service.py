@@ -6,7 +6,6 @@ The database decides in one statement, in the transaction of the work, so a call
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 from asyncpg import Record
 
 from leasebox.audit.model import Act
@@ -129,18 +128,18 @@ async def issue_proof(
 ) -> IssuedProof:
     """Hold the price of a call on the tenant's balance, else on the month's invoice, and sign a proof of it.
 
+    One statement: for a transaction, or `Database.at_once`.
     The hold ends with the proof, after `LIFETIME`. Raises PaymentRequired (402): neither the balance nor what may be
     owed covers it, or a spend cap would be passed.
     """
     meter, proof_id, expires_at = meter_of(route), ProofId.new(at), at + LIFETIME
     if meter is None:
         raise NotPayable(f"{route.method} {route.path} costs nothing.", reason="not_metered")
-    row = await store.hold(tx, caller, proof_id, route, meter, quantity, NEW_TENANT_CREDIT_LIMIT, at, expires_at)
+    credit = NEW_TENANT_CREDIT_LIMIT
+    row = await store.hold(tx, caller, proof_id, route, meter, quantity, credit, at, expires_at, request_id)
     amount, version = Usdc(row["amount_micros"]), row["price_version"]
     if row["outcome"] != "held":
         raise _nothing_left(meter, amount, row)
-    act = caller.act(at, request_id, "payment.hold", str(proof_id))
-    await record(tx, msgspec.structs.replace(act, detail={"amount_usdc": str(amount)}))
     claims = Claims(
         proof_id, caller.tenant_id, route.method, route.path, meter, amount, version, at.astimezone(UTC), expires_at
     )

@@ -10,7 +10,7 @@ from leasebox.billing.prices import MeterPrice
 from leasebox.billing.proof import ProofId
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Tx
-from leasebox.values.ids import EventId, TenantId
+from leasebox.values.ids import AuditId, EventId, TenantId
 from leasebox.values.money import Usdc
 from leasebox.values.paths import Route
 
@@ -84,9 +84,11 @@ LEFT JOIN allowance_counters c ON c.tenant_id = $1 AND c.meter = p.meter AND c.s
 WHERE p.meter = $2 ORDER BY p.version DESC LIMIT 1
 """
 _PROOF_STATE = "SELECT state FROM payment_proofs WHERE tenant_id = $1 AND id = $2"
+# One statement, which may stand alone: it puts up the wall, holds, and writes a hold that was made into the audit log.
 _HOLD = """
-SELECT outcome, price_version, amount_micros, limit_micros, left_micros, span, resets_at
-FROM hold_funds($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+SELECT outcome, price_version, amount_micros, limit_micros, left_micros, span, resets_at,
+       CASE outcome WHEN 'held' THEN record_hold($12, $10, $2, $4, $13, $14, amount_micros) END
+FROM hold_funds($1, stand_behind($2), $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 _RELEASE_DUE = "SELECT tenants, released, released_micros FROM release_due($1, $2)"
 _FORGET_COUNTERS = "DELETE FROM allowance_counters WHERE starts_at < $1"
@@ -138,7 +140,9 @@ async def hold(
     default_credit: Usdc,
     at: datetime,
     expires_at: datetime,
+    request_id: str,
 ) -> Record:
+    """Hold a price and write that down. For a transaction, or `Database.at_once`."""
     row = await tx.one(
         _HOLD,
         proof_id,
@@ -152,6 +156,9 @@ async def hold(
         default_credit.micros,
         at,
         expires_at,
+        AuditId.new(at),
+        str(proof_id),
+        request_id,
     )
     assert row is not None
     return row
