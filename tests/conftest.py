@@ -1,6 +1,7 @@
 """Fixtures on real engines: one embedded PostgreSQL and Valkey a test process, a fresh database a test."""
 
 import asyncio
+import importlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.kit import House, opened, settings_for
 @pytest.fixture(scope="session")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineUrls]:
     """The embedded engines of this test process."""
+    # A second of CPU, which would otherwise fall into the first sign-in and let its neighbours' questions time out.
+    importlib.import_module("siwe")
     running = Engines(tmp_path_factory.mktemp("engines"))
     urls = running.start()
     try:

@@ -109,7 +109,7 @@ def known_ids(http: httpx.Client, agent_id: str, smtp: tuple[str, int]) -> dict[
         line.sendmail("sender@shop.example", [lease["address"]], code_mail(1))
     awaited = {"mailbox_id": lease["mailbox_id"], "timeout_s": 20, "has": "otp"}
     message = http.get("/v2/messages/wait", params=awaited, timeout=30).json()
-    found = {**lease, **sent, **made, **domain, **message, "agent_id": agent_id}
+    found = {**sent, **made, **domain, **message, **lease, "agent_id": agent_id}  # a webhook's account_id is null
     return {name: found[name] for name in _KNOWN}
 
 

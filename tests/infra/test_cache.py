@@ -216,6 +216,26 @@ async def test_without_redis_calls_pass_nonces_do_not_and_listeners_come_back(ro
     await store.close()
 
 
+async def test_what_was_waited_for_in_vain_is_not_asked_again(clock: Still) -> None:
+    """The first asking may have taken the nonce; the second would call it unknown, where the truth is: not now."""
+    asked: list[bytes] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while said := await reader.read(4096):
+            asked.append(said)
+            if b"GETDEL" not in said:
+                writer.write(b"+OK\r\n" * said.count(b"*"))
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    late = cache.connect(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0?protocol=2", clock)
+    with pytest.raises(Unavailable):
+        await late.take("nonce:1")
+    assert sum(said.count(b"GETDEL") for said in asked) == 1
+    await late.close()
+    server.close()
+
+
 async def test_a_redis_that_hangs_is_not_waited_for_twice(room: EngineRoom, clock: Still) -> None:
     store = cache.connect(room.redis_url, clock)
     await store.ping()

@@ -10,6 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
 from leasebox.infra import log
@@ -180,10 +181,10 @@ class Cache:
 
 def connect(url: str, clock: Clock) -> Cache:
     """A cache at `redis://…` or `unix://…`; connects when first used."""
-    # One quiet retry covers a connection that died while idle; more would only delay the refusal.
-    redis = Redis.from_url(
-        url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 1), health_check_interval=0
-    )
+    # One quiet retry covers a connection that died while idle; more would only delay the refusal. What was waited for
+    # in vain is not asked again: it may have happened, and a nonce that was taken is not there a second time.
+    once_more = Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,))
+    redis = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=once_more, health_check_interval=0)
     # A listener waits for as long as nothing happens.
     listener = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
     return Cache(redis, listener, clock)
