@@ -34,6 +34,7 @@ def settings_for(database_url: str, redis_url: str, home: str, **more: str) -> S
         "LEASEBOX_SIGNIN_RATE": "0",
         "LEASEBOX_CLAIM_RATE": "0",
         "LEASEBOX_API_RATE": "0",
+        "LEASEBOX_SMTP_RATE": "0",
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
     }
