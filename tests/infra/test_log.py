@@ -181,3 +181,12 @@ def test_a_reader_that_went_away_costs_nothing_but_lines(stream: io.StringIO) ->
     log.get("a").info("after")
     logging.getLogger("library").error("after")
     assert "before" in seen
+
+
+def test_a_line_told_goes_where_all_lines_go(stream: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    log.tell("http", "request", {"status": 200})
+    assert [line["status"] for line in lines(stream)] == [200]
+    structlog.reset_defaults()
+    log.tell("http", "request", {"status": 201})
+    assert len(lines(stream)) == 1
+    assert "status=201" in capsys.readouterr().out
