@@ -213,7 +213,7 @@ DOCUMENTED: tuple[Setting, ...] = (
         text_of.word("page", "headless", "off"),
     ),
     Setting("LEASEBOX_API_RATE", "120/s", "Calls per tenant", text_of.rate),
-    Setting("LEASEBOX_SMTP_RATE", "300/min", "SMTP connections per client address", text_of.rate),
+    Setting("LEASEBOX_SMTP_RATE", "300/min", "Mails by SMTP per client address", text_of.rate),
     Setting(
         "LEASEBOX_SMTP_CONNECTIONS",
         "30",
