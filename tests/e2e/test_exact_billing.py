@@ -28,7 +28,7 @@ from leasebox.infra.embedded import attach
 from leasebox.values.errors import LeaseboxError
 from leasebox.values.ids import TenantId
 from leasebox.values.money import Usdc
-from tests.infra.homes import offspring
+from tests.infra.homes import offspring, serves
 from tests.instance import Instance, up
 from tests.kit import sign
 
@@ -142,16 +142,10 @@ async def killer(instance: Instance, journal: Journal, dice: random.Random) -> N
     while journal.kills < KILLS:
         await asyncio.sleep(0.05)
         if journal.calls >= (journal.kills + 1) * CALLS // (KILLS + 2):
-            serving = [pid for pid in offspring(instance.process.pid) if _serves_http(pid)]
+            serving = [pid for pid in offspring(instance.process.pid) if serves(pid, "http")]
             if serving:
                 os.kill(dice.choice(serving), signal.SIGKILL)
                 journal.kills += 1
-
-
-def _serves_http(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"serve\0http")
-    return False
 
 
 @pytest.mark.timeout(420)

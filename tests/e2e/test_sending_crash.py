@@ -6,7 +6,6 @@ those there are no more than kills, since a worker sends the end of one mail at 
 """
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
@@ -22,7 +21,7 @@ from eth_account import Account
 from leasebox.infra import db
 from leasebox.infra.embedded import attach
 from tests import debian
-from tests.infra.homes import offspring
+from tests.infra.homes import offspring, serves
 from tests.instance import Instance, up
 from tests.kit import sign
 
@@ -103,18 +102,12 @@ async def _kill(instance: Instance, sink: debian.Sink) -> int:
         await asyncio.sleep(0.01)
         taken = len(os.listdir(sink.folder))
         if taken >= (kills + 1) * MAILS // (KILLS + 2):
-            workers = [pid for pid in offspring(instance.process.pid) if _is_worker(pid)]
+            workers = [pid for pid in offspring(instance.process.pid) if serves(pid, "worker")]
             if workers:
                 os.kill(workers[0], signal.SIGKILL)
                 kills += 1
                 await asyncio.sleep(0.05)
     return kills
-
-
-def _is_worker(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"serve\0worker")
-    return False
 
 
 def _message_id(content: bytes) -> str:

@@ -16,7 +16,7 @@ from leasebox.infra.db import Database
 from leasebox.infra.embedded import attach
 from leasebox.values.money import Usdc
 from tests.billing.shop import MESSAGES, SMALL, ask_proof, balance, lease_with, proof, tenant_of, use_up
-from tests.infra.homes import offspring
+from tests.infra.homes import offspring, serves
 from tests.instance import Instance, up
 from tests.kit import Agent
 
@@ -57,7 +57,7 @@ async def rush(instance: Instance, agent: Agent, call: Call) -> Counter[int]:
     assert urls is not None
     assert urls.redis_url is not None
     cache = redis.asyncio.Redis.from_url(urls.redis_url)
-    serving = [pid for pid in offspring(instance.process.pid) if _serves_http(pid)]
+    serving = [pid for pid in offspring(instance.process.pid) if serves(pid, "http")]
     assert len(serving) == 2
     before = {pid: _cpu_ticks(pid) for pid in serving}
     calls = asyncio.gather(*(call(agent) for _ in range(AT_ONCE)))
@@ -67,10 +67,6 @@ async def rush(instance: Instance, agent: Agent, call: Call) -> Counter[int]:
     await cache.aclose()
     assert all(_cpu_ticks(pid) > ticks + 2 for pid, ticks in before.items()), before
     return Counter(answer.status_code for answer in await calls)
-
-
-def _serves_http(pid: int) -> bool:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"serve\0http")
 
 
 def _cpu_ticks(pid: int) -> int:

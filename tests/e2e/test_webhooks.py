@@ -1,7 +1,6 @@
 """3,000 facts while the worker is killed -9 twenty times: every one arrives, under one id each, and none vanishes."""
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -21,7 +20,7 @@ from leasebox.infra.embedded import attach
 from leasebox.infra.facts_log import Fact, append
 from leasebox.values.ids import EventId, TenantId
 from tests.fakes.receiver import OK, Received, Receiver
-from tests.infra.homes import offspring
+from tests.infra.homes import offspring, serves
 from tests.instance import Instance, up
 from tests.kit import sign
 
@@ -101,17 +100,11 @@ async def _kill(instance: Instance, receiver: Receiver, dice: random.Random) -> 
             await asyncio.sleep(0.01)
         await asyncio.sleep(dice.random() * 0.1)
         for pid in offspring(instance.process.pid):
-            if _is_worker(pid):
+            if serves(pid, "worker"):
                 os.kill(pid, signal.SIGKILL)
                 kills += 1
         await asyncio.sleep(0.05)
     return kills
-
-
-def _is_worker(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"serve\0worker")
-    return False
 
 
 async def _sign_in(http: httpx.AsyncClient) -> TenantId:

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,13 +63,28 @@ def offspring(pid: int) -> list[int]:
 
 
 def argv(pid: int) -> str:
-    return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    """The words of a process's command line, a blank after each; empty for one that has gone."""
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
-def owner_of(pid: int) -> int:
-    """The effective uid of a process."""
-    status = (Path("/proc") / str(pid) / "status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[2])
+def serves(pid: int, role: str) -> bool:
+    """Whether the process is this role of leasebox."""
+    return argv(pid).rstrip().endswith(f"serve {role}")
+
+
+def owners_of(pids: Iterable[int]) -> set[int]:
+    """The effective uids of those processes that still live."""
+    found = set()
+    for pid in pids:
+        try:
+            status = (Path("/proc") / str(pid) / "status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found.add(int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[2]))
+    return found
 
 
 def python_for_anybody() -> str:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from leasebox.infra import confine
 from leasebox.infra.embedded import EngineFault, Engines, EngineUrls, attach
 from leasebox.infra.embedded_postgres import installed, packaged
-from tests.infra.homes import ROOT, alive, argv, eventually, home_of, offspring, owner_of, python_for_anybody
+from tests.infra.homes import ROOT, alive, argv, eventually, home_of, offspring, owners_of, python_for_anybody
 
 # A launcher of its own, to be killed: tells its URLs, then waits.
 LAUNCHER = """
@@ -109,7 +109,11 @@ def test_nothing_listens_on_tcp_and_no_password_stands_on_a_command_line(running
 
 
 def sockets_of(pid: int) -> list[str]:
-    links = [os.readlink(entry) for entry in (Path("/proc") / str(pid) / "fd").iterdir()]
+    links = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # it, or one of its files, may have gone
+        for entry in (Path("/proc") / str(pid) / "fd").iterdir():
+            with suppress(FileNotFoundError):
+                links.append(os.readlink(entry))
     return [link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")]
 
 
@@ -126,7 +130,7 @@ def test_no_engine_runs_as_root(running: Running) -> None:
     pids = running.engines.pids()
     family = [*pids.values(), *offspring(pids["postgres"])]
     assert len(family) >= 3
-    assert {owner_of(pid) for pid in family} == {wanted}
+    assert owners_of(family) == {wanted}
 
 
 def test_another_command_attaches_to_the_running_engines(running: Running) -> None:
@@ -342,7 +346,7 @@ def test_a_normal_user_runs_them_too() -> None:
         ) as launcher:
             assert first_line(launcher).startswith("postgresql://")
             family = offspring(launcher.pid)
-            owners = {owner_of(pid) for pid in family}
+            owners = owners_of(family)
             launcher.kill()
         assert len(family) >= 3
         assert owners == {1000}

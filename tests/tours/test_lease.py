@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.infra.homes import alive, eventually, offspring
+from tests.infra.homes import alive, eventually, offspring, serves
 from tests.instance import Instance, up
 from tests.tours.walker import SENDER, Walker, code_mail, command, kill, post, processes, refusal, soon
 
@@ -219,7 +219,7 @@ def finished(connection: socket.socket, code: bytes) -> str:
 def test_several_http_processes_share_the_port_and_one_may_die(tmp_path: Path) -> None:
     with up(tmp_path / "home", LEASEBOX_WORKERS="3") as instance:
         children = Path(f"/proc/{instance.process.pid}/task/{instance.process.pid}/children").read_text().split()
-        serving = [int(pid) for pid in children if b"http" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+        serving = [int(pid) for pid in children if serves(int(pid), "http")]
         assert len(serving) == 3
         os.kill(serving[0], signal.SIGKILL)
         answers = 0
@@ -229,4 +229,4 @@ def test_several_http_processes_share_the_port_and_one_may_die(tmp_path: Path) -
             time.sleep(0.1)
         assert answers >= 50
         again = Path(f"/proc/{instance.process.pid}/task/{instance.process.pid}/children").read_text().split()
-        assert sum(b"http" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in again) == 3
+        assert sum(serves(int(pid), "http") for pid in again) == 3
