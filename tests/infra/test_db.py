@@ -13,6 +13,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, func, select
 
 from leasebox.infra import db
 from leasebox.infra.db import Database, OutcomeUnknown, StorageFull, Tx, Wake
+from leasebox.infra.lending import Lender
 from leasebox.values.errors import Unavailable
 from leasebox.values.ids import LeaseId
 from tests.infra.engine_room import EngineRoom, opened_room
@@ -325,6 +326,7 @@ async def test_a_connection_lost_after_the_commit_does_not_undo_the_answer(
 
     with monkeypatch.context() as patch:
         patch.setattr(asyncpg.Connection, "reset", lost)
+        patch.setattr(Lender, "keep", lambda *_: False)
         assert await store.transact(body) == "done"
     assert heard.wakes == [Wake("mailbox", "1")]
     assert await count(store) == 10

@@ -38,6 +38,7 @@ def warm() -> Any:
         return importlib.import_module("siwe.siwe")
 
 
+@functools.lru_cache(4096)  # two hashes for an address that has just been asked for, or will be again
 def checksummed(address: str) -> str:
     """The EIP-55 form of `0x` and 40 hexadecimal digits; mixed case must already be right. Raises Unprocessable."""
     if _ADDRESS.match(address):

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.sql import ClauseElement
 
 from leasebox.infra import reach, wall
+from leasebox.infra.lending import Lender
 from leasebox.values.errors import Unavailable
 
 T = TypeVar("T")
@@ -193,7 +194,7 @@ class Database:
     """A pool of connections for one process."""
 
     def __init__(self, pool: Any, wakes: Wakes, statement_cache: int = 256) -> None:
-        self._pool = pool
+        self._lender = Lender(pool, _PATIENCE_S)
         self._wakes = wakes
         # Behind PgBouncer a session is anybody's between two transactions, so none may be left behind a wall.
         self._shares_sessions = statement_cache == 0
@@ -233,7 +234,7 @@ class Database:
         begun: list[_Scope] = []
         committed = False
         try:
-            async with self._pool.acquire(timeout=_PATIENCE_S) as connection:
+            async with self._lender.loan() as connection:
                 begun.append(within(connection))
                 async with begun[0] as tx:
                     done.append((tx, await body(tx)))
@@ -253,7 +254,7 @@ class Database:
         """
         behind = wall.current()
         try:
-            async with self._pool.acquire(timeout=_PATIENCE_S) as connection:
+            async with self._lender.loan() as connection:
                 if self._shares_sessions and behind != wall.SYSTEM:
                     async with _Transaction(connection) as tx:
                         return await body(tx)
@@ -275,7 +276,7 @@ class Database:
 
     async def close(self) -> None:
         """Wait for borrowed connections, then close all."""
-        await self._pool.close()
+        await self._lender.close()
 
 
 async def connect(url: str, *, wakes: Wakes | None = None, at_most: int = 10, statement_cache: int = 256) -> Database:

@@ -163,6 +163,8 @@ class _Steady:
 def _clean(key: str, value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
+    if type(value) is str and not _gives_away(key):  # nearly all
+        return scrub(value)
     if isinstance(value, Secret) or _gives_away(key):
         return REDACTED
     if isinstance(value, int | float):
