@@ -69,6 +69,38 @@ async def test_of_a_hundred_takers_one_gets_it(store: Cache, other: Cache) -> No
     assert [value for value in found if value] == [b"nonce"]
 
 
+async def test_each_of_a_crowd_gets_its_own_answer_in_few_questions(store: Cache, redis_url: str) -> None:
+    names = [key() for _ in range(200)]
+    async with Redis.from_url(redis_url) as raw:
+        before = (await raw.info("stats"))["total_reads_processed"]
+        await asyncio.gather(*(store.put(name, name.encode(), 30) for name in names))
+        assert await asyncio.gather(*(store.take(name) for name in names)) == [name.encode() for name in names]
+        reads = (await raw.info("stats"))["total_reads_processed"] - before
+    assert reads < 100
+
+
+async def test_what_redis_refuses_one_is_refused_to_that_one_alone(store: Cache, redis_url: str) -> None:
+    good, odd = key(), key()
+    await store.put(good, b"nonce", 30)
+    async with Redis.from_url(redis_url) as raw:
+        await raw.lpush(odd, "a list")
+    first, *others = await asyncio.gather(
+        store.put(key(), b"", 30), *(store.take(name) for name in (odd, good, key())), return_exceptions=True
+    )
+    assert first is None
+    assert isinstance(others[0], Unavailable)
+    assert others[1:] == [b"nonce", None]
+
+
+async def test_a_redis_that_has_forgotten_our_scripts_is_told_them_again(store: Cache, redis_url: str) -> None:
+    name = key()
+    async with Redis.from_url(redis_url) as raw:
+        await raw.script_flush()
+        assert sum(each.allowed for each in await asyncio.gather(*(store.draw(name, HOURLY) for _ in range(60)))) == 50
+        await raw.script_flush()
+        assert await store.draw_some(name, HOURLY, 1) == 0
+
+
 async def test_a_value_ends_by_itself(store: Cache, redis_url: str) -> None:
     name = key()
     await store.put(name, b"nonce", 300)

@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from leasebox.infra import log
 from leasebox.infra.db import Wake
+from leasebox.infra.together import Together
 from leasebox.values.clock import Clock
 from leasebox.values.errors import Unavailable
 from leasebox.values.rate import Rate
@@ -51,6 +52,9 @@ return granted
 """
 
 
+_Command: TypeAlias = tuple[str | bytes | int, ...]
+
+
 class Taken(msgspec.Struct, frozen=True):
     """What a bucket answered. remaining: calls left now; retry_after_s, reset_s: seconds, rounded up."""
 
@@ -61,7 +65,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Cache:
-    """One process's connections to Redis."""
+    """One process's connections to Redis. What is asked while a question is under way goes out together after it."""
 
     def __init__(self, redis: Any, listener: Any, clock: Clock) -> None:
         self._redis = redis
@@ -69,19 +73,18 @@ class Cache:
         self._clock = clock
         self._bucket = redis.register_script(_BUCKET)
         self._some = redis.register_script(_SOME)
+        self._questions: Together[_Command, Any] = Together(self._answer)
         self._hung_until = 0.0
         self._unsaid: dict[Wake, None] = {}
         self._saying: asyncio.Future[None] | None = None
 
     async def put(self, key: str, value: bytes, ttl_s: int) -> None:
         """Keep `value` for `ttl_s` seconds. Raises Unavailable."""
-        with self._answering():
-            await self._redis.set(key, value, ex=ttl_s)
+        await self._ask("SET", key, value, "EX", ttl_s)
 
     async def take(self, key: str) -> bytes | None:
         """Give the value and forget it in one step: of any number of callers only one gets it. Raises Unavailable."""
-        with self._answering():
-            value: bytes | None = await self._redis.getdel(key)
+        value: bytes | None = await self._ask("GETDEL", key)
         return value
 
     async def draw(self, key: str, rate: Rate) -> Taken:
@@ -90,10 +93,9 @@ class Cache:
             return Taken(True, 0, 0, 0)
         now = self._clock.now().timestamp() * 1000
         try:
-            with self._answering():
-                allowed, remaining, wait_ms, reset_ms = await self._bucket(
-                    keys=[f"bucket:{{{key}}}"], args=[f"{now:.3f}", rate.seconds * 1000, rate.count]
-                )
+            allowed, remaining, wait_ms, reset_ms = await self._run(
+                self._bucket, f"bucket:{{{key}}}", f"{now:.3f}", rate.seconds * 1000, rate.count
+            )
         except Unavailable:
             log.get("cache").warning("rate bucket unavailable, letting the call through", bucket=key.partition(":")[0])
             return Taken(True, rate.count, 0, 0)
@@ -105,10 +107,9 @@ class Cache:
             return wanted
         now = self._clock.now().timestamp() * 1000
         try:
-            with self._answering():
-                granted = await self._some(
-                    keys=[f"bucket:{{{key}}}"], args=[f"{now:.3f}", rate.seconds * 1000, rate.count, wanted]
-                )
+            granted = await self._run(
+                self._some, f"bucket:{{{key}}}", f"{now:.3f}", rate.seconds * 1000, rate.count, wanted
+            )
         except Unavailable:
             log.get("cache").warning("rate bucket unavailable, letting the call through", bucket=key.partition(":")[0])
             return wanted
@@ -161,9 +162,40 @@ class Cache:
         await self._redis.aclose()
         await self._listener.aclose()
 
+    async def _run(self, script: Any, key: str, *args: str | int) -> Any:
+        try:
+            return await self._ask("EVALSHA", script.sha, 1, key, *args)
+        except NoScriptError:  # Redis has been started anew, or flushed
+            with self._answering():
+                return await script(keys=[key], args=args)
+
+    async def _ask(self, *command: str | bytes | int) -> Any:
+        """Raises Unavailable, and NoScriptError."""
+        answer = await self._questions.ask(command)
+        if isinstance(answer, NoScriptError):
+            raise answer
+        with _translated():
+            if isinstance(answer, Exception):
+                raise answer
+        return answer
+
+    async def _answer(self, commands: Sequence[_Command]) -> Sequence[Any]:
+        """The answers to some commands; what Redis refuses is the answer to that one alone."""
+        with self._answering():
+            if len(commands) == 1:
+                try:
+                    return [await self._redis.execute_command(*commands[0])]
+                except ResponseError as refusal:
+                    return [refusal]
+            pipe = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipe.execute_command(*command)
+            answers: Sequence[Any] = await pipe.execute(raise_on_error=False)
+            return answers
+
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
-        """One question. After one that was waited for in vain none is asked for a second, so that nobody queues up.
+        """A group of questions. After one that was waited for in vain none is asked for a second: nobody queues up.
 
         Raises Unavailable.
         """
