@@ -17,7 +17,7 @@ from leasebox.infra.db import Wake
 from leasebox.infra.embedded import EngineUrls
 from leasebox.mail.intake import GroupIntake
 from leasebox.mail.jobs import HouseDesk, Parser, Reader, SenderJudge
-from leasebox.mail.model import WAKE_PARSER
+from leasebox.mail.model import LARGE, SMALL, WAKE_PARSER
 from leasebox.mail.parse_pool import ParsePool
 from leasebox.mail.sender_auth import SenderCheck
 from leasebox.mail.smtp import Limits, Offer, SmtpServer, serve
@@ -220,8 +220,8 @@ async def parsing(
     """The parser role's work, until the context ends."""
     pool, nobody, stop = ParsePool(), SenderCheck(None), asyncio.Event()
     parser = Parser(house.db, reader or pool, judge or nobody, house.clock, desk)
-    with house.hub.listening(WAKE_PARSER, "") as woken:
-        running = asyncio.create_task(parser.run(woken, stop))
+    with house.hub.listening(WAKE_PARSER, SMALL) as small, house.hub.listening(WAKE_PARSER, LARGE) as large:
+        running = asyncio.create_task(parser.run(small, large, stop))
         try:
             yield parser
         finally:

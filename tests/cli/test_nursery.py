@@ -26,8 +26,10 @@ def test_nothing_that_it_imports_starts_a_thread_or_brings_what_only_one_role_ne
     assert imported("used") == ["migrate 1 False False", "serve 1 False False"]
 
 
-def test_without_a_database_the_migration_comes_first() -> None:
-    assert imported(nursery.FRESH) == ["migrate 1 True False", "serve 1 True False"]
+def test_without_a_database_the_migration_comes_first_and_leaves_no_role_what_only_it_needs() -> None:
+    assert imported(nursery.FRESH) == ["migrate 1 False False", "serve 1 False False"]
+    migrate, _ = nursery.stages(home=nursery.FRESH)
+    assert "leasebox.tables" in migrate.modules
 
 
 def test_every_role_is_among_what_is_imported() -> None:

@@ -215,6 +215,16 @@ async def test_wake_ups_reach_every_process(store: Cache, other: Cache) -> None:
     await wakes.aclose()  # type: ignore[attr-defined]
 
 
+async def test_wake_ups_that_nobody_here_wants_are_not_heard(store: Cache, other: Cache) -> None:
+    wakes = other.wakes(("mailbox", "facts"))
+    assert await next_of(wakes) == Wake("*", "")
+    await store.publish([Wake("parser", ""), Wake("mailboxes", "1"), Wake("mailbox", "2")])
+    await store.publish([Wake("queue", ""), Wake("facts", "")])
+    heard = {await next_of(wakes), await next_of(wakes)}
+    assert heard == {Wake("mailbox", "2"), Wake("facts", "")}
+    await wakes.aclose()  # type: ignore[attr-defined]
+
+
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineRoom]:
     with opened_room(tmp_path_factory.mktemp("room") / "home", "valkey") as opened:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from leasebox.infra.db import Tx
-from leasebox.infra.facts_log import Fact, append
+from leasebox.infra.facts_log import Fact, append, columns
 from leasebox.values.facts import MESSAGE_RECEIVED, OTP_EXTRACTED
 from leasebox.values.ids import EventId, LeaseId, MailboxId, TenantId
 from tests.kit import House
@@ -35,6 +35,15 @@ async def test_facts_are_kept_whole_and_in_order(house: House) -> None:
         assert (row["mailbox_id"], row["lease_id"], row["type"]) == (each.mailbox_id, each.lease_id, each.type)
         assert (row["payload"], row["at"], int(row["writer"])) == (each.payload, each.at, written_by)
         assert EventId.of(row["id"]).version == 7
+
+
+async def test_facts_as_columns_are_what_append_writes(house: House) -> None:
+    happened = [fact(house, 2), fact(house, 1)]
+    ids, *rest = columns(happened)
+    assert [tuple(row) for row in zip(*rest, strict=True)] == [
+        (each.tenant_id, each.mailbox_id, each.lease_id, each.type, each.payload, each.at) for each in happened
+    ]
+    assert ids[0] > ids[1], "ids go by time, whatever the order"
 
 
 async def test_nothing_is_appended_of_nothing(house: House) -> None:

@@ -11,7 +11,7 @@ import pytest
 from leasebox.infra import cache
 from leasebox.infra.cache import Cache
 from leasebox.infra.db import Wake
-from leasebox.live.hub import Hub, running, woken
+from leasebox.live.hub import DOOR, Hub, running, woken
 from leasebox.values.clock import SystemClock
 from tests.kit_mail import until
 
@@ -93,6 +93,23 @@ async def test_a_new_subscription_wakes_those_who_waited_before(redis: Cache) ->
     with hub.listening("mailbox", uuid4().hex) as event:
         async with running(hub), asyncio.timeout(10):
             assert await event.wait()
+
+
+async def test_a_hub_hears_what_it_was_told_to_and_nobody_waits_for_more(redis: Cache) -> None:
+    hub = Hub(redis, "mailbox")
+    with pytest.raises(AssertionError), hub.listening("parser", ""):
+        pass
+    with hub.listening(DOOR, "") as door, hub.listening("mailbox", word := uuid4().hex) as event:
+        async with running(hub):
+            async with asyncio.timeout(10):
+                await event.wait()  # the beginning is a gap
+            event.clear()
+            await redis.publish([Wake("mailbox", word)])
+            async with asyncio.timeout(10):
+                await event.wait()
+        door.clear()
+        hub.close()
+        assert door.is_set()
 
 
 async def test_without_redis_the_hub_keeps_trying_and_ends_when_told(tmp_path: object) -> None:

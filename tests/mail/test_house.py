@@ -53,7 +53,9 @@ async def post(shared_house: House) -> AsyncIterator[Post]:
     ],
 )
 def test_the_houses_own_addresses(address: str, errand: Errand | None) -> None:
-    assert OWN.errand(Mailbox.parse(address)) == errand
+    mailbox = Mailbox.parse(address)
+    assert OWN.errand(mailbox) == errand
+    assert OWN.wants(str(mailbox)) == (errand is not None)
 
 
 def test_no_mailbox_can_be_leased_under_their_names() -> None:

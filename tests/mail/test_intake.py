@@ -10,7 +10,7 @@ import pytest
 
 from leasebox.infra import cache, db
 from leasebox.infra.db import Database, StorageFull, Tx
-from leasebox.mail import store
+from leasebox.mail import intake_store, store
 from leasebox.mail.intake import GroupIntake
 from leasebox.mail.smtp_intake import Envelope, IncomingMail, Stored
 from leasebox.mail.smtp_replies import MailRefusal
@@ -174,14 +174,57 @@ async def test_a_database_that_is_away_is_451_from_rcpt_on(shared_house: House) 
         assert (await post.rcpt("somebody@inbox.leasebox.test")).startswith("451 4.3.0")
 
 
-@pytest.mark.parametrize(
-    ("fault", "reply"),
-    [
-        (StorageFull("full"), "452 4.3.1"),
-        (Unavailable("away"), "451 4.3.0"),
-        (RuntimeError("ours"), "451 4.3.0"),
-    ],
-)
+FAULTS = [
+    (StorageFull("full"), "452 4.3.1"),
+    (Unavailable("away"), "451 4.3.0"),
+    (RuntimeError("ours"), "451 4.3.0"),
+]
+
+
+@pytest.mark.parametrize(("fault", "reply"), FAULTS)
+async def test_a_fault_while_taking_at_once_refuses_for_now_and_stores_nothing(
+    post: Post, monkeypatch: pytest.MonkeyPatch, fault: Exception, reply: str
+) -> None:
+    lease = await (await post.house.agent()).lease()
+    before = await kit_mail.value(post.house, "SELECT count(*) FROM mails")
+
+    async def fail(*_: Any) -> bool:
+        raise fault
+
+    with monkeypatch.context() as patched:
+        patched.setattr(intake_store, "take", fail)
+        assert (await post.send(mail(), lease["address"])).startswith(reply)
+    assert await kit_mail.value(post.house, "SELECT count(*) FROM mails") == before
+    assert (await post.send(mail(), lease["address"])).startswith("250")
+
+
+async def test_mails_as_their_rcpt_found_them_take_one_statement(
+    shared_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = await shared_house.agent()
+    one, two = await agent.lease(local_part="one-statement"), await agent.lease()
+    transactions: list[object] = []
+    transact = shared_house.db.transact
+
+    async def counted(body: Any) -> Any:
+        transactions.append(body)
+        return await transact(body)
+
+    async with kit_mail.accepting(shared_house) as post, kit_mail.parsing(shared_house):
+        with monkeypatch.context() as patched:
+            patched.setattr(shared_house.db, "transact", counted)
+            sent = [post.send(mail(str(each)), one["address"], two["address"]) for each in range(9)]
+            assert {reply[:3] for reply in await asyncio.gather(*sent)} == {"250"}
+            assert (await post.send(mail("tag"), "one-statement+tag@inbox.leasebox.test")).startswith("250")
+            both = (one["address"], "one-statement+tag@inbox.leasebox.test")
+            assert (await post.send(mail("both"), *both)).startswith("250")
+            assert transactions == []
+        await post.parsed()
+    subjects = [each["subject"] for each in await messages_of(agent, mailbox_id=one["mailbox_id"])]
+    assert sorted(subjects) == [*map(str, range(9)), "both", "tag"]
+
+
+@pytest.mark.parametrize(("fault", "reply"), FAULTS)
 async def test_a_fault_while_storing_refuses_for_now_and_stores_nothing(
     post: Post, monkeypatch: pytest.MonkeyPatch, fault: Exception, reply: str
 ) -> None:
@@ -194,6 +237,7 @@ async def test_a_fault_while_storing_refuses_for_now_and_stores_nothing(
         raise fault
 
     with monkeypatch.context() as patched:
+        patched.setattr(GroupIntake, "_loads", lambda *_: None)  # one by one
         patched.setattr(store, "insert_mails", insert_and_fail)
         assert (await post.send(mail(), lease["address"])).startswith(reply)
     assert await kit_mail.value(post.house, "SELECT count(*) FROM mails") == before
@@ -241,6 +285,22 @@ async def test_what_queued_meanwhile_is_committed_together(shared_house: House) 
         str(LeaseId.parse(lease["lease_id"])),
     )
     assert commits <= 3
+
+
+async def test_few_leases_are_remembered_and_what_is_forgotten_costs_no_mail(
+    shared_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leasebox.mail.intake._REMEMBERED", 2)
+    agent = await shared_house.agent()
+    addresses = [(await agent.lease())["address"] for _ in range(5)]
+    intake = kit_mail.intake_of(shared_house)
+    async with kit_mail.accepting_by(shared_house, intake) as post:
+        assert (await post.send(mail("to all"), *addresses)).startswith("250")
+        assert len(intake._known) == 2
+        assert (await post.send(mail("to one"), addresses[0])).startswith("250")
+    async with kit_mail.parsing(shared_house):
+        await post.parsed()
+    assert len(await messages_of(agent)) == 6
 
 
 async def test_the_number_of_mails_is_exact_under_concurrency(shared_house: House) -> None:

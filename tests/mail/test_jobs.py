@@ -14,10 +14,10 @@ import pytest
 
 from leasebox.infra.db import Tx
 from leasebox.leases import service as leases
-from leasebox.mail import inside, parse_worker, service
+from leasebox.mail import inside, jobs, parse_worker, service, store
 from leasebox.mail.inside import InsideMail
-from leasebox.mail.jobs import SMALL_BYTES, Lane, every, purge
-from leasebox.mail.model import CLAIM_TTL, MAX_TRIES
+from leasebox.mail.jobs import Lane, every, purge
+from leasebox.mail.model import CLAIM_TTL, MAX_TRIES, SMALL_OCTETS
 from leasebox.mail.parse_worker import Reading
 from leasebox.mail.sender_auth import SenderAuth
 from leasebox.mail.store import claim_mails
@@ -111,7 +111,7 @@ class Stuck:
         self.most_held = 0
 
     async def read(self, raw: bytes) -> Reading:
-        if len(raw) > SMALL_BYTES:
+        if len(raw) > SMALL_OCTETS:
             self.held += 1
             self.most_held = max(self.held, self.most_held)
             await self.let_go.wait()
@@ -214,9 +214,11 @@ async def test_a_mail_claimed_by_a_parser_that_died_is_parsed_once_when_the_clai
     assert await facts_of(house, lease) == ["message.received"] * 2 + ["otp.extracted"] * 2
 
 
+@pytest.mark.parametrize("published", [0, 1], ids=["with its statement", "its statement goes on"])
 async def test_a_parser_process_killed_between_claim_and_publish_loses_and_doubles_nothing(
-    shared_house: House, tmp_path: Path
+    shared_house: House, tmp_path: Path, published: int
 ) -> None:
+    """PostgreSQL may or may not notice that nobody waits for its answer any more."""
     house = shared_house
     agent = await house.agent()
     lease = await agent.lease()
@@ -236,9 +238,20 @@ async def test_a_parser_process_killed_between_claim_and_publish_loses_and_doubl
             await kit_mail.until(lambda: _publishing(house))
             os.kill(parser.pid, signal.SIGKILL)
             await asyncio.to_thread(parser.wait, 30)
+        if not published:
+            await kit_mail.value(house, _END_OF_WAITING)
         proceed.set()
         await holding
-        assert await messages_of(agent) == []
+
+        async def nobody_waits() -> bool:
+            return not await _publishing(house)
+
+        await kit_mail.until(nobody_waits)
+
+        async def as_expected() -> bool:
+            return len(await messages_of(agent)) == published
+
+        await kit_mail.until(as_expected)
         house.clock.advance(seconds=CLAIM_TTL.total_seconds() + 1)
         async with kit_mail.parsing(house):
             await post.parsed()
@@ -309,11 +322,21 @@ async def test_a_parse_that_failed_is_tried_again(shared_house: House, fault: Ex
     assert [each["otp_code"] for each in await messages_of(agent)] == ["481203"]
 
 
-async def test_one_mail_at_fault_costs_its_group_nothing(shared_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("subject", ["Your code", "Re: Your code"], ids=["at once", "in turn"])
+async def test_one_mail_at_fault_costs_its_group_nothing(
+    shared_house: House, monkeypatch: pytest.MonkeyPatch, subject: str
+) -> None:
+    """Whichever way it goes: what refers to another mail, as an answer may, is published statement by statement."""
     agent = await shared_house.agent()
     lease = await agent.lease()
     groups: list[int] = []
-    publish_all = service.publish_all
+    publish_all, publish_at_once = service.publish_all, service.publish_at_once
+
+    async def fail_at_once(tx: Tx, parsed: Sequence[Any], at: datetime) -> bool:
+        groups.append(len(parsed))
+        if any(fresh.otp_code == "481207" for _, fresh in parsed):
+            raise RuntimeError("seven")
+        return await publish_at_once(tx, parsed, at)
 
     async def fail_on_seven(tx: Tx, parsed: Sequence[Any], at: datetime) -> list[bool]:
         groups.append(len(parsed))
@@ -322,9 +345,11 @@ async def test_one_mail_at_fault_costs_its_group_nothing(shared_house: House, mo
         return await publish_all(tx, parsed, at)
 
     async with kit_mail.accepting(shared_house) as post:
-        await asyncio.gather(*(post.send(code_mail(each), lease["address"]) for each in range(20)))
+        letters = [code_mail(each).replace(b"Your code", subject.encode()) for each in range(20)]
+        await asyncio.gather(*(post.send(each, lease["address"]) for each in letters))
         with monkeypatch.context() as patched:
             patched.setattr(service, "publish_all", fail_on_seven)
+            patched.setattr(service, "publish_at_once", fail_at_once)
             async with kit_mail.parsing(shared_house):
 
                 async def others_are_visible() -> bool:
@@ -339,14 +364,48 @@ async def test_one_mail_at_fault_costs_its_group_nothing(shared_house: House, mo
     assert codes == [f"4812{each:02}" for each in range(20)]
 
 
-def test_a_lane_claims_when_enough_places_are_free_and_not_too_often() -> None:
-    lane, woken = Lane(0, GIB, 4, 2, 0.05), asyncio.Event()
-    assert [lane.is_due(at) for at in (0.0, 0.04, 0.06)] == [True, False, True]
-    lane.places -= 3
-    assert not lane.is_due(1.0)
-    lane.leave(woken)
-    assert woken.is_set()
-    assert lane.is_due(1.0)
+async def test_a_lane_is_woken_once_enough_places_are_free() -> None:
+    lane = Lane(0, GIB, 4, 2, 0.05)
+    lane.places -= 4
+    lane.leave()
+    assert not lane.woken.is_set()
+    lane.leave()
+    assert lane.woken.is_set()
+    await lane.wait(60)
+    lane.woken.clear()
+    lane.leave()
+    assert not lane.woken.is_set(), "it was woken for what waited; now whoever comes wakes it"
+    await lane.wait(0.01)
+
+
+async def test_mails_of_a_kind_are_looked_for_when_one_comes_and_no_more_often(
+    shared_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look costs the database as much as a mail: a mail must not be paid for twice."""
+    lease = await (await shared_house.agent()).lease()
+    looks: list[int] = []
+    claim = store.claim_mails
+
+    async def counting(tx: Tx, at: datetime, limit: int, smallest: int, largest: int) -> Any:
+        looks.append(largest)
+        return await claim(tx, at, limit, smallest, largest)
+
+    monkeypatch.setattr(store, "claim_mails", counting)
+    monkeypatch.setattr(jobs, "_LOOK_AGAIN_S", 60.0)
+    async with kit_mail.accepting(shared_house) as post, kit_mail.parsing(shared_house):
+        await kit_mail.listens(shared_house)
+        await post.parsed()
+        await asyncio.sleep(0.2)
+        looks.clear()
+        await post.deliver(code_mail(1), lease["address"])
+        await post.deliver(code_mail(2), lease["address"])
+        await asyncio.sleep(0.2)
+        assert looks == [SMALL_OCTETS] * 2
+        looks.clear()
+        await post.deliver(mail("large", "some words in a line\n" * 4_000), lease["address"])
+        await asyncio.sleep(0.2)
+        assert len(looks) == 1
+        assert looks[0] > SMALL_OCTETS
 
 
 async def test_stopping_finishes_what_was_claimed(shared_house: House) -> None:
@@ -478,6 +537,12 @@ async def test_our_own_notice_of_a_failure_is_labelled(shared_house: House) -> N
 async def facts_of(house: House, lease: dict[str, Any]) -> list[str]:
     found = "SELECT type FROM facts WHERE lease_id = $1 AND type IN ('message.received', 'otp.extracted') ORDER BY type"
     return [row["type"] for row in await kit_mail.rows(house, found, LeaseId.parse(lease["lease_id"]))]
+
+
+_END_OF_WAITING = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 async def _publishing(house: House) -> bool:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from leasebox.mail.model import Query, Recipient
+from leasebox.mail.model import LARGE, SMALL, SMALL_OCTETS, Query, Recipient, kind_of
 from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -21,6 +21,10 @@ def test_a_recipient_goes_through_json_unchanged() -> None:
         TenantId(stored["tenant_id"]),
     )
     assert read == to
+
+
+def test_mails_are_of_two_kinds() -> None:
+    assert [kind_of(octets) for octets in (0, SMALL_OCTETS, SMALL_OCTETS + 1)] == [SMALL, SMALL, LARGE]
 
 
 def test_a_query_without_criteria_has_none_and_cannot_change() -> None:

@@ -60,6 +60,11 @@ async def found(house: House, agent: Agent, **criteria: Any) -> set[str]:
     return {row["sender_domain"].partition(".")[0] for row in await listed(house, query)}
 
 
+async def next_after(tx: Tx, query: Query, seq: int) -> Any:
+    sql, values = reading_store.next_of(query, seq, "$1", 1)
+    return await tx.one(sql, query.tenant_id, *values)
+
+
 async def listed(house: House, query: Query) -> list[Any]:
     return list(await house.db.read(lambda tx: reading_store.listed(tx, query, None, 100)))
 
@@ -222,11 +227,86 @@ async def test_the_next_message_is_the_next_to_become_visible(shared_house: Hous
     )
 
     async def walk(tx: Tx) -> list[Any]:
-        return [await reading_store.next_after(tx, query, place) for place in range(4)]
+        return [await next_after(tx, query, place) for place in range(4)]
 
     *found_ones, end = await shared_house.db.read(walk)
     assert [row["otp_code"] for row in found_ones] == ["481200", "481201", "481202"]
     assert end is None
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {},
+        {"direction": "outbound"},
+        {"has": "otp"},
+        {"has": "link"},
+        {"sender": "NO-REPLY@shop.example"},
+        {"sender": "reply@shop.example"},
+        {"sender": "example"},
+        {"sender": "@Shop.example"},
+        {"sender": "op.example"},
+        {"subject": "your CODE"},
+        {"subject": "%"},
+        {"since": timedelta(hours=-1)},
+        {"since": timedelta(hours=1)},
+        {"within": "its own"},
+        {"within": "another"},
+        {"sender": "shop.example", "subject": "code", "has": "otp", "since": timedelta(0), "within": "its own"},
+    ],
+    ids=str,
+)
+async def test_the_next_message_is_the_first_that_a_list_would_show(
+    shared_house: House, post: Post, criteria: dict[str, Any]
+) -> None:
+    """The two are said apart, as text and by SQLAlchemy."""
+    agent = await shared_house.agent()
+    lease, other = await agent.lease(), await agent.lease()
+    await post.deliver(mail("First", "no code", From="x@news.shop.example"), lease["address"])
+    await post.deliver(code_mail(1), lease["address"])
+    await post.deliver(code_mail(2), other["address"])
+    within = {"its own": {MailboxId.parse(lease["mailbox_id"])}, "another": {MailboxId.parse(other["mailbox_id"])}}
+    changes = criteria | {"since": shared_house.clock.now() + criteria["since"]} if "since" in criteria else criteria
+    query = Query(
+        tenant_id=TenantId.parse(agent.session["tenant_id"]),
+        at=shared_house.clock.now(),
+        retention=timedelta(hours=72),
+        mailbox_id=MailboxId.parse(lease["mailbox_id"]),
+        **{"direction": "inbound", **changes, "within": frozenset(within.get(criteria.get("within", ""), ())) or None},
+    )
+    shown = [row["id"] for row in reversed(await listed(shared_house, query))]
+    row = await shared_house.db.read(lambda tx: next_after(tx, query, 0))
+    assert (None if row is None else row["id"]) == (shown[0] if shown else None)
+    if row is not None:
+        assert dict(row) == dict((await listed(shared_house, query))[-1])
+
+
+async def test_the_next_message_is_shown_as_long_as_a_list_shows_it(shared_house: House, post: Post) -> None:
+    agent = await shared_house.agent()
+    lease = await agent.lease()
+    await post.deliver(code_mail(1), lease["address"])
+    query = Query(
+        tenant_id=TenantId.parse(agent.session["tenant_id"]),
+        within=None,
+        at=shared_house.clock.now(),
+        retention=timedelta(hours=72),
+        mailbox_id=MailboxId.parse(lease["mailbox_id"]),
+    )
+
+    async def seen(query: Query) -> tuple[bool, bool]:
+        row = await shared_house.db.read(lambda tx: next_after(tx, query, 0))
+        return row is not None, bool(await listed(shared_house, query))
+
+    later = msgspec.structs.replace(query, at=query.at + timedelta(hours=1 + 72))
+    stranger = msgspec.structs.replace(query, tenant_id=TenantId.new(query.at))
+    assert [await seen(each) for each in (query, later, stranger)] == [(True, True), (False, False), (False, False)]
+    lease_id = LeaseId.parse(lease["lease_id"])
+    await kit_mail.change(shared_house, "UPDATE leases SET state = 'paused' WHERE id = $1", lease_id)
+    ended = msgspec.structs.replace(query, at=query.at + timedelta(hours=2))
+    assert [await seen(each) for each in (query, ended)] == [(False, False), (True, True)]
+    frozen = "UPDATE leases SET state = 'active', frozen_at = started_at WHERE id = $1"
+    await kit_mail.change(shared_house, frozen, lease_id)
+    assert await seen(query) == (False, False)
 
 
 async def test_every_look_at_one_message_is_scoped_by_tenant(shared_house: House, post: Post) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from leasebox.infra.db import Tx
@@ -176,6 +177,32 @@ async def test_a_group_is_published_in_its_order_each_mail_in_its_thread(post: P
     assert threads["one"] == threads["Re: one"] == threads["four"] != threads["two"]
     assert len({each["thread_id"] for each in await messages_of(other)}) == 2
     assert await kit_mail.value(house, "SELECT next_uid FROM mailboxes WHERE id = $1", mailbox_id) == 5
+
+
+@pytest.mark.parametrize(
+    ("letters", "told"),
+    [
+        ([mail("one"), mail("two")], [True, True]),
+        ([mail("one", message_id="<1@x.example>"), mail("two", message_id="<2@x.example>")], [True, True]),
+        ([mail("one", message_id="<1@x.example>"), mail("again", message_id="<1@x.example>")], [True, False]),
+        ([mail("one", message_id="<1@x.example>"), mail("two", in_reply_to="<1@x.example>")], [True, False]),
+        ([mail("two", references="<1@x.example>"), mail("one", message_id="<1@x.example>")], [False, True]),
+        ([mail("Re: one"), mail("one")], [False, True]),
+    ],
+    ids=["nameless", "named", "the same twice", "an answer", "answered before", "an answer by its subject"],
+)
+async def test_what_refers_to_another_mail_is_not_plain(post: Post, letters: list[bytes], told: list[bool]) -> None:
+    lease = await (await post.house.agent()).lease()
+    for raw in letters:
+        await post.send(raw, lease["address"])
+    now = post.house.clock.now()
+    group = await post.house.db.transact(lambda tx: claim_mails(tx, now, 10, 0, GIB))
+    parsed = [(each, fresh(each.raw)) for each in sorted(group, key=lambda each: each.mail_id)]
+    assert service.plain(parsed) == told
+    nobodys = [(msgspec.structs.replace(each, recipients=()), found) for each, found in parsed]
+    assert not any(service.plain(nobodys))
+    bounces = [(each, msgspec.structs.replace(found, labels=("bounce",))) for each, found in parsed]
+    assert not any(service.plain(bounces))
 
 
 async def stands(agent: Agent, house: House, mailbox_id: str, last: str | None = None, since: Any = None) -> int:

@@ -26,7 +26,7 @@ from leasebox.values.keys import KeyRing
 from leasebox.values.money import Usdc
 from leasebox.values.paths import Route, RouteFault, normalize
 
-ADMIT, ADMITTED = store.ADMIT, store.ADMITTED
+ADMIT, ADMIT_IF, ADMITTED = store.ADMIT, store.ADMIT_IF, store.ADMITTED
 _COUNTED_UNITS = frozenset({Meter.MESSAGE_SEND})  # the others count calls
 _COUNTERS_KEPT = timedelta(days=3)
 _SAID = {

@@ -72,6 +72,8 @@ a.outcome, a.free_quantity, a.paid_quantity, a.price_version, a.unit_price_micro
 """
 ADMIT = "admit_use($1, stand_behind($2), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) a"
 """In the FROM of a statement whose first parameters are `admission(…)`; it selects `ADMITTED`."""
+ADMIT_IF = "admit_use($1, CASE WHEN {condition} THEN $2 END, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) a"
+"""The same behind what says the condition, which is always true: nothing is admitted before there is something."""
 _ADMIT = f"SELECT {ADMITTED} FROM admit_use($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) a"
 # The same question without taking anything; what it answers may be otherwise a moment later.
 _FORESEE = """

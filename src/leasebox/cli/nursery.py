@@ -9,13 +9,14 @@ from leasebox.infra.nursery import Stage, attend
 
 FRESH = "fresh"
 """Said when there is no database yet: then a migration is due, and first of all."""
-_ALEMBIC = ("asyncpg", "sqlalchemy.ext.asyncio", "leasebox.tables", "alembic.command", "alembic.config")
+# Alembic itself is not among it: whoever migrates imports that, so that no role keeps its pages.
+_TABLES = ("asyncpg", "leasebox.tables")
 
 
 def stages(*, home: str) -> tuple[Stage, ...]:
     """What to import, in this order; home: FRESH or "used"."""
-    alembic = _ALEMBIC if home == FRESH else ()
-    return Stage("migrate", ("leasebox.cli.migrate", *alembic)), Stage("serve", ("leasebox.cli.serve", *wiring.NEEDED))
+    tables = _TABLES if home == FRESH else ()
+    return Stage("migrate", ("leasebox.cli.migrate", *tables)), Stage("serve", ("leasebox.cli.serve", *wiring.NEEDED))
 
 
 if __name__ == "__main__":

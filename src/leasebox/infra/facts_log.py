@@ -69,8 +69,14 @@ async def append(tx: Tx, happened: Sequence[Fact]) -> None:
     """Add facts to the log, in this order; wakes whoever gives them their places (`facts_order.number`)."""
     if not happened:
         return
-    await tx.run(
-        _APPEND,
+    await tx.run(_APPEND, *columns(happened))
+    tx.wake(WAKE_NEW_FACTS, "")
+
+
+def columns(happened: Sequence[Fact]) -> tuple[list[Any], ...]:
+    """Facts with new ids as arrays, in the order of `_APPEND`: for a verb whose statement appends them itself, and
+    whose caller wakes as `append` does."""
+    return (
         _ids(happened),
         [fact.tenant_id for fact in happened],
         [fact.mailbox_id for fact in happened],
@@ -79,7 +85,6 @@ async def append(tx: Tx, happened: Sequence[Fact]) -> None:
         [fact.payload for fact in happened],
         [fact.at for fact in happened],
     )
-    tx.wake(WAKE_NEW_FACTS, "")
 
 
 def _ids(happened: Sequence[Fact]) -> list[EventId]:

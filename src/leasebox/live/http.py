@@ -19,7 +19,7 @@ from leasebox.infra.web.routes import Given, known_id, needs, or_nothing
 from leasebox.leases.errors import LeaseEnded
 from leasebox.leases.model import ENDED, LeasePolicy
 from leasebox.live.hub import Hub, woken
-from leasebox.mail import service
+from leasebox.mail import hot, service
 from leasebox.mail.http import SearchText, searchable
 from leasebox.mail.model import WAKE_MAILBOX, Query
 from leasebox.mail.views import MessageItem, item
@@ -77,20 +77,15 @@ class WaitRoutes(Controller):
         deadline = time.monotonic() + timeout_s
         with self.hub.listening(WAKE_MAILBOX, str(query.mailbox_id)) as event:
             while True:
-                found = await self._look(caller, query, seen)
+                found = await self._look(caller, self.till.demand(request, WAIT, x_payment_proof), query, seen)
                 left = deadline - time.monotonic()
                 if found is not None:
-                    await self._charge(caller, self.till.demand(request, WAIT, x_payment_proof))
                     return Response(item(found), status_code=200)
                 if left <= 0 or self.hub.closing:
                     return Response(None, status_code=204)
                 await woken(event, min(left, _LOOK_AGAIN_S))
                 # Whoever signed out, or was suspended, while waiting gets nothing more.
                 await self.callers.resolve(request.headers.get("authorization"))
-
-    async def _charge(self, caller: Caller, demand: Demand) -> None:
-        async with self.till.noting(caller, demand):
-            await self.db.transact(lambda tx: self.till.admit(tx, caller, demand))
 
     async def _question(
         self,
@@ -123,19 +118,21 @@ class WaitRoutes(Controller):
 
         return query, await self.db.read(start)
 
-    async def _look(self, caller: Caller, query: Query, seen: int) -> Record | None:
-        now = self.clock.now()
-        fresh = msgspec.structs.replace(query, at=now)
+    async def _look(self, caller: Caller, demand: Demand, query: Query, seen: int) -> Record | None:
+        """The message, paid for. Raises as the till does, and what tells why none will come."""
+        fresh = msgspec.structs.replace(query, at=self.clock.now())
+        asked = self.till.ask(caller, demand)
+        async with self.till.noting(caller, demand):
+            found = await self.db.at_once(lambda tx: hot.next_after(tx, asked, fresh, seen))
+        if found is None:
+            await self.db.read(lambda tx: self._require_living(tx, caller, fresh))
+        return found
 
-        async def body(tx: Tx) -> Record | None:
-            found = await service.next_after(tx, fresh, seen)
-            if found is None and fresh.mailbox_id is not None:
-                lease = await service.require_readable_mailbox(tx, caller, fresh.mailbox_id, now)
-                if lease.status(now) in ENDED:
-                    raise LeaseEnded("The lease has ended, so no mail will come.", lease_status=lease.status(now))
-            return found
-
-        return await self.db.read(body)
+    async def _require_living(self, tx: Tx, caller: Caller, query: Query) -> None:
+        assert query.mailbox_id is not None
+        lease = await service.require_readable_mailbox(tx, caller, query.mailbox_id, query.at)
+        if lease.status(query.at) in ENDED:
+            raise LeaseEnded("The lease has ended, so no mail will come.", lease_status=lease.status(query.at))
 
 
 def _since(text: str | None) -> tuple[datetime | None, MessageId | None]:

@@ -9,19 +9,22 @@ from leasebox.infra.cache import Cache
 from leasebox.infra.db import Wake
 
 _LAST_WORDS_S = 0.1
+DOOR = "door"
+"""What no other process says: who listens to it is woken by `Hub.close` alone."""
 
 
 class Hub:
-    """Spreads wake-ups to the waiters of this process."""
+    """Spreads wake-ups to the waiters of this process. channels: all that it hears; none: whatever there is."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, *channels: str) -> None:
         self._cache = cache
+        self._channels = channels
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
         self.closing = False
 
     async def run(self) -> None:
         """Listen for ever. After a gap in the subscription everybody is woken, since something may have been missed."""
-        async for wake in self._cache.wakes():
+        async for wake in self._cache.wakes(self._channels):
             self.spread(wake)
 
     def spread(self, wake: Wake) -> None:
@@ -48,6 +51,7 @@ class Hub:
     @contextlib.contextmanager
     def listening(self, channel: str, payload: str) -> Iterator[asyncio.Event]:
         """An event that is set whenever this is woken. Enter before looking, so that nothing falls in between."""
+        assert not self._channels or channel in (*self._channels, DOOR), "nobody would be heard"
         key, event = _key(channel, payload), asyncio.Event()
         self._waiters[key].add(event)
         try:

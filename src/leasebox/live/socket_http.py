@@ -21,6 +21,7 @@ from leasebox.infra.web.routes import known_id
 from leasebox.infra.web.sockets import LeftError, TextSocket
 from leasebox.live.errors import Closing, NothingAsked
 from leasebox.live.feed import Told
+from leasebox.live.hub import DOOR
 from leasebox.live.stream import SCOPE, Order, Place, Stream, Streams, event_id_of
 from leasebox.values.clock import Clock, rfc3339
 from leasebox.values.errors import BadRequest, LeaseboxError, Unauthorized
@@ -126,7 +127,7 @@ class _Conversation:
         hub = self._routes.streams.hub
         hearing = asyncio.create_task(self._hear())
         try:
-            with hub.listening(_DOOR, "") as ending:
+            with hub.listening(DOOR, "") as ending:
                 while not hub.closing:
                     if await self._next(hearing, ending):
                         message = hearing.result()

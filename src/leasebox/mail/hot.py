@@ -1,4 +1,4 @@
-"""The list that is asked for most, in one statement with its admission: for `Database.at_once`."""
+"""What is read most, in one statement with its admission: for `Database.at_once`."""
 
 from collections.abc import Sequence
 
@@ -34,6 +34,18 @@ async def listed(tx: Tx, asked: Asked, query: Query, below: object, limit: int) 
         raise _refusal(rows)
     billing.judge(asked, rows[0])
     return rows if rows[0]["id"] is not None else ()
+
+
+async def next_after(tx: Tx, asked: Asked, query: Query, seq: int) -> Record | None:
+    """The first message that fits and became visible after place `seq` of its mailbox; the call is admitted if there
+    is one. query: as for `reading_store.next_of`.
+
+    Raises what billing's `admit` raises.
+    """
+    row = await hot_store.next_after(tx, asked, query, seq)
+    if row is not None:
+        billing.judge(asked, row)
+    return row
 
 
 def _refusal(outcome: str) -> Exception:

@@ -11,7 +11,7 @@ from asyncpg import Record
 
 from leasebox.infra.db import Tx
 from leasebox.mail import house_store
-from leasebox.mail.model import WAKE_PARSER, Errand, FreshMessage, HouseMail, PendingMail, Purpose
+from leasebox.mail.model import WAKE_PARSER, Errand, FreshMessage, HouseMail, PendingMail, Purpose, kind_of
 from leasebox.mail.smtp_intake import IncomingMail
 from leasebox.values.addresses import Mailbox
 from leasebox.values.errors import NotFound
@@ -41,6 +41,12 @@ class HouseAddresses:
         self._domains = frozenset(domains)
         self._attempt_of = attempt_of
 
+    def wants(self, address: str) -> bool:
+        """Whether a canonical address has an errand; most have none at a glance."""
+        local = address.partition("@")[0]
+        is_plain = local not in ROLES and "+" not in local and not local.startswith('"')
+        return not is_plain and self.errand(Mailbox.parse(address)) is not None
+
     def errand(self, address: Mailbox) -> Errand | None:
         """What the address is for; None for one that only a lease could have."""
         if address.tag:
@@ -64,7 +70,8 @@ async def keep(tx: Tx, mails: Sequence[HouseMail]) -> None:
     if any(each.purpose != "return_path" for each in mails):
         async with tx.across_tenants("what the house keeps is bounded over all who write to it"):
             await house_store.drop_oldest(tx, KEPT_MAILS, KEPT_OCTETS)
-    tx.wake(WAKE_PARSER, "")
+    for kind in {kind_of(len(each.mail.content)) for each in mails}:
+        tx.wake(WAKE_PARSER, kind)
 
 
 async def hold(tx: Tx, mail_id: MessageId) -> bool:

@@ -15,7 +15,7 @@ from leasebox.leases import service as leases
 from leasebox.leases.inbound import Inbound, Slot
 from leasebox.leases.model import LeasePolicy
 from leasebox.mail import house, store, threads
-from leasebox.mail.model import INSIDE, WAKE_MAILBOX, WAKE_PARSER, Errand, FreshMessage, PendingMail, Recipient
+from leasebox.mail.model import INSIDE, WAKE_MAILBOX, WAKE_PARSER, Errand, FreshMessage, PendingMail, Recipient, kind_of
 from leasebox.mail.smtp_intake import Envelope, IncomingMail
 from leasebox.values.ids import MessageId, ThreadId
 
@@ -65,7 +65,7 @@ async def put(tx: Tx, mail: InsideMail, slots: Sequence[Slot], at: datetime) -> 
         return
     recipients = tuple(_recipient(slot, at) for slot in slots)
     await store.insert_mails(tx, [(_incoming(mail, at), MessageId.new(at), recipients)])
-    tx.wake(WAKE_PARSER, "")
+    tx.wake(WAKE_PARSER, kind_of(len(mail.content)))
 
 
 async def put_in_house(tx: Tx, mail: InsideMail, errands: Sequence[Errand], at: datetime) -> None:

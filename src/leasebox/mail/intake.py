@@ -1,13 +1,16 @@
 """Accepting mail: recipients are judged against live leases, and a 250 is said only after the commit.
 
-Mails are committed in groups: whatever queued while the last commit ran goes into the next one (no waiting window).
+Mails are committed in groups: whatever queued while the last commit ran goes into the next one (no waiting window). A
+group takes one statement, which checks that every lease is as RCPT found it; where one is not, or some of the mail is
+the house's, the group goes the long way, which decides each mail by itself.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import islice
 
 from leasebox.infra import log, metrics
 from leasebox.infra.db import Database, StorageFull, Tx
@@ -15,18 +18,21 @@ from leasebox.infra.together import Together
 from leasebox.leases import service as leases
 from leasebox.leases.inbound import Inbound, Route, Slot, judge
 from leasebox.leases.model import LeasePolicy
-from leasebox.mail import house, store
+from leasebox.mail import house, intake_store, store
 from leasebox.mail.house import HouseAddresses
-from leasebox.mail.model import WAKE_PARSER, Errand, HouseMail, Recipient
+from leasebox.mail.intake_store import Load
+from leasebox.mail.model import WAKE_PARSER, Errand, HouseMail, Recipient, kind_of
 from leasebox.mail.smtp_intake import AcceptVerdict, IncomingMail, Stored
 from leasebox.mail.smtp_replies import MailRefusal, RcptVerdict
 from leasebox.values.addresses import Mailbox
 from leasebox.values.clock import Clock
 from leasebox.values.errors import Unavailable
-from leasebox.values.ids import MessageId
+from leasebox.values.ids import LeaseId, MessageId
 
 _BATCH_MAILS = 128
 _BATCH_BYTES = 64 * 1024 * 1024
+# Addresses whose leases are remembered from their RCPT to the commit.
+_REMEMBERED = 10_000
 _RCPT = {
     Inbound.TAKEN: RcptVerdict.ACCEPT,
     Inbound.UNKNOWN: RcptVerdict.UNKNOWN,
@@ -55,6 +61,7 @@ class GroupIntake:
         self._clock = clock
         self._house = own
         self._routes = Together(self._look_up)
+        self._known: dict[str, Route] = {}
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
 
@@ -74,7 +81,15 @@ class GroupIntake:
 
     async def _look_up(self, addresses: Sequence[str]) -> list[Route | None]:
         found = await self._db.read(lambda tx: leases.routes(tx, addresses))
+        self._remember(found)
         return [found.get(each) for each in addresses]
+
+    def _remember(self, routes: Mapping[str, Route]) -> None:
+        for address, route in routes.items():
+            self._known.pop(address, None)
+            self._known[address] = route
+        for address in [*islice(self._known, max(0, len(self._known) - _REMEMBERED))]:
+            del self._known[address]
 
     async def _rcpt_elsewhere(self, address: Mailbox, size: int) -> RcptVerdict:
         """The same at a domain that the settings do not name: a tenant's verified one, or somebody else's."""
@@ -84,6 +99,8 @@ class GroupIntake:
             return RcptVerdict.UNAVAILABLE
         if hosting is None:
             return RcptVerdict.FOREIGN
+        if hosting.route is not None:
+            self._remember({address.address: hosting.route})
         return _RCPT[judge(hosting.route, self._policy, self._clock.now(), size)]
 
     async def accept(self, mail: IncomingMail) -> AcceptVerdict:
@@ -91,9 +108,7 @@ class GroupIntake:
         verdict: asyncio.Future[AcceptVerdict] = asyncio.get_running_loop().create_future()
         self._waiting.append((mail, verdict))
         self._arrived.set()
-        answer = await verdict
-        metrics.SMTP_MAILS.labels("stored" if isinstance(answer, Stored) else answer.name.lower()).inc()
-        return answer
+        return await verdict
 
     async def run(self) -> None:
         """Commit group after group, for ever. Cancel it once no mail is under way any more."""
@@ -118,8 +133,12 @@ class GroupIntake:
         return group
 
     async def _commit(self, group: list[_Waiting]) -> None:
+        mails = [mail for mail, _ in group]
+        verdicts: Sequence[AcceptVerdict] | None
         try:
-            verdicts = await self._db.transact(lambda tx: self._store(tx, [mail for mail, _ in group]))
+            verdicts = await self._take_at_once(mails)
+            if verdicts is None:
+                verdicts = await self._db.transact(lambda tx: self._store(tx, mails))
         except StorageFull:
             verdicts = [MailRefusal.DISK_FULL] * len(group)
         except Unavailable:
@@ -135,6 +154,46 @@ class GroupIntake:
         for (_, waiting), verdict in zip(group, verdicts, strict=True):
             if not waiting.done():
                 waiting.set_result(verdict)
+        for said, count in Counter(map(_said, verdicts)).items():
+            metrics.SMTP_MAILS.labels(said).inc(count)
+
+    async def _take_at_once(self, mails: Sequence[IncomingMail]) -> list[Stored] | None:
+        """All of a group, with one statement; None: nothing was done, for some of it must be decided by itself."""
+        loads = self._loads(mails)
+        if loads is None:
+            return None
+        now = self._clock.now()
+        batch = [(mail, MessageId.new(now), self._recipients(mail, now)) for mail in mails]
+
+        async def body(tx: Tx) -> bool:
+            taken = await intake_store.take(tx, loads, batch, self._policy, now)
+            if taken:
+                _wake_parser(tx, mails)
+            return taken
+
+        if not await self._db.at_once(body):
+            return None
+        return [Stored(tuple(str(each.message_id) for each in recipients)) for _, _, recipients in batch]
+
+    def _loads(self, mails: Sequence[IncomingMail]) -> list[Load] | None:
+        """What there is for each lease, in the order of leases; None: not all is for leases known by one address."""
+        loads: dict[LeaseId, Load] = {}
+        for mail in mails:
+            if self._house is not None and any(map(self._house.wants, mail.envelope.recipients)):
+                return None
+            octets = len(mail.trace) + len(mail.content)
+            for address in mail.envelope.deliver_to:
+                route = self._known.get(address)
+                if route is None:
+                    return None
+                load = loads.setdefault(route.lease_id, Load(address, route))
+                if load.address != address:
+                    return None
+                load.add(octets)
+        return [loads[each] for each in sorted(loads)]
+
+    def _recipients(self, mail: IncomingMail, at: datetime) -> tuple[Recipient, ...]:
+        return tuple(_recipient(self._known[address], at) for address in mail.envelope.deliver_to)
 
     async def _store(self, tx: Tx, mails: Sequence[IncomingMail]) -> list[AcceptVerdict]:
         now = self._clock.now()
@@ -156,7 +215,7 @@ class GroupIntake:
                 verdicts.append(Stored(tuple(map(str, ids))))
         if batch:
             await store.insert_mails(tx, batch)
-            tx.wake(WAKE_PARSER, "")
+            _wake_parser(tx, [mail for mail, _, _ in batch])
         if ours:
             await house.keep(tx, ours)
         return verdicts
@@ -191,7 +250,16 @@ def _is_too_big(mail: IncomingMail, errands: Sequence[HouseMail]) -> bool:
     return len(mail.content) > house.MAIL_OCTETS and any(each.purpose != "return_path" for each in errands)
 
 
-def _recipient(slot: Slot, at: Any) -> Recipient:
+def _wake_parser(tx: Tx, mails: Sequence[IncomingMail]) -> None:
+    for kind in {kind_of(len(mail.content)) for mail in mails}:
+        tx.wake(WAKE_PARSER, kind)
+
+
+def _said(verdict: AcceptVerdict) -> str:
+    return "stored" if isinstance(verdict, Stored) else verdict.name.lower()
+
+
+def _recipient(slot: Slot | Route, at: datetime) -> Recipient:
     return Recipient(MessageId.new(at), slot.lease_id, slot.mailbox_id, slot.tenant_id)
 
 

@@ -12,6 +12,8 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
+from itertools import compress
+from operator import not_
 from typing import Any, Protocol
 
 import msgspec
@@ -22,8 +24,7 @@ from leasebox.infra.together import Together
 from leasebox.leases import service as leases
 from leasebox.leases.model import LeasePolicy
 from leasebox.mail import house, service, store
-from leasebox.mail.model import BOUNCE, INSIDE, MAX_TRIES, FreshMessage, PendingMail
-from leasebox.mail.parse_pool import INLINE_COLD_BYTES
+from leasebox.mail.model import BOUNCE, INSIDE, MAX_TRIES, SMALL_OCTETS, FreshMessage, PendingMail
 from leasebox.mail.parse_worker import Reading, unreadable
 from leasebox.mail.sender_auth import UNANSWERED, SenderAuth
 from leasebox.values.clock import Clock
@@ -33,13 +34,12 @@ _BATCH = 32
 _GROUP = 64
 _LOOK_AGAIN_S = 1.0
 # Looking for large mails among many small ones reads all of these, so it is not done all the time.
-_LARGE_EVERY_S = 0.05
+_LARGE_REST_S = 0.05
 # A mail becomes visible after this long even if DNS has not told yet who sent it: codes do not wait.
 _AUTH_PATIENCE_S = 0.25
 # What a purge takes at once: so many leases, or fewer with about so many messages (of one lease: all that it has).
 _PURGE_LEASES = 500
 _PURGE_MESSAGES = 1_000
-SMALL_BYTES = INLINE_COLD_BYTES
 _LARGEST_BYTES = 2**31 - 1
 _Parsed = tuple[PendingMail, FreshMessage]
 
@@ -67,28 +67,28 @@ class HouseDesk(Protocol):
 class Lane:
     """Mails of some sizes (bytes, both ends included), and how many more of them may be under way now.
 
-    enough: with fewer free places none is claimed, for a claim of one costs what a claim of many does.
+    enough: with fewer free places none is claimed, for a claim of one costs what a claim of many does. rest_s: from one
+    look to the next.
     """
 
-    def __init__(self, smallest: int, largest: int, places: int, enough: int, every_s: float) -> None:
+    def __init__(self, smallest: int, largest: int, places: int, enough: int, rest_s: float) -> None:
         self.smallest = smallest
         self.largest = largest
         self.places = places
         self.enough = enough
-        self._every_s = every_s
-        self._looked_at = -every_s
+        self.rest_s = rest_s
+        self.woken = asyncio.Event()
 
-    def is_due(self, now: float) -> bool:
-        """Whether to look for mails now; `now` in seconds of the loop's clock."""
-        if self.places < self.enough or now < self._looked_at + self._every_s:
-            return False
-        self._looked_at = now
-        return True
-
-    def leave(self, woken: asyncio.Event) -> None:
+    def leave(self) -> None:
         self.places += 1
         if self.places == self.enough:
-            woken.set()  # mails may have waited for this place
+            self.woken.set()  # mails may have waited for this place
+
+    async def wait(self, seconds: float) -> None:
+        """Until it is woken, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.woken.wait()
 
 
 class Parser:
@@ -108,45 +108,48 @@ class Parser:
         self._judge = judge
         self._clock = clock
         self._lanes = (
-            Lane(0, SMALL_BYTES, 2 * _BATCH, _BATCH, 0.0),
-            Lane(SMALL_BYTES + 1, _LARGEST_BYTES, 4, 1, _LARGE_EVERY_S),
+            Lane(0, SMALL_OCTETS, 2 * _BATCH, _BATCH, 0.0),
+            Lane(SMALL_OCTETS + 1, _LARGEST_BYTES, 4, 1, _LARGE_REST_S),
         )
         self._publishing = Together(self._publish_group, _GROUP)
         self._under_way: set[asyncio.Task[None]] = set()
         self._log = log.get("parser")
 
-    async def run(self, woken: asyncio.Event, stop: asyncio.Event) -> None:
-        """Parse until `stop`; then finish what was claimed. `woken` is set whenever mail was accepted."""
-        while not stop.is_set():
-            woken.clear()
-            claimed = [await self._claim(lane, woken) for lane in self._lanes]
-            if not any(claimed):
-                await self._idle(
-                    woken, stop, _LOOK_AGAIN_S if all(claim is not None for claim in claimed) else _LARGE_EVERY_S
-                )
+    async def run(self, small: asyncio.Event, large: asyncio.Event, stop: asyncio.Event) -> None:
+        """Parse until `stop`; then finish what was claimed. small, large: set whenever such mail was accepted."""
+        for lane, woken in zip(self._lanes, (small, large), strict=True):
+            lane.woken = woken
+        async with asyncio.TaskGroup() as lanes:
+            for lane in self._lanes:
+                lanes.create_task(self._serve(lane, stop))
+            await stop.wait()
+            for lane in self._lanes:
+                lane.woken.set()
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _claim(self, lane: Lane, woken: asyncio.Event) -> int | None:
-        """Start on a lane's next mails, as many as it has places for; how many these are, None if nobody looked."""
-        if not lane.is_due(asyncio.get_running_loop().time()):
-            return None
+    async def _serve(self, lane: Lane, stop: asyncio.Event) -> None:
+        """Claim a lane's mails: again at once while there are more than it takes, else when woken."""
+        while not stop.is_set():
+            lane.woken.clear()
+            if lane.places < lane.enough or not await self._claim(lane):
+                await lane.wait(_LOOK_AGAIN_S)
+            if lane.rest_s:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), lane.rest_s)
+
+    async def _claim(self, lane: Lane) -> bool:
+        """Start on a lane's next mails, as many as it has places for; whether there may be more."""
         limit, now = min(_BATCH, lane.places), self._clock.now()
         try:
             # One statement, so it needs no BEGIN to be a transaction.
             batch = await self._db.read(lambda tx: store.claim_mails(tx, now, limit, lane.smallest, lane.largest))
         except Unavailable:
-            return 0
+            return False
         for mail in batch:
             lane.places -= 1
-            self._start(self._parse(mail), lambda: lane.leave(woken))
-        return len(batch)
-
-    async def _idle(self, woken: asyncio.Event, stop: asyncio.Event, at_most_s: float) -> None:
-        waits = [asyncio.ensure_future(woken.wait()), asyncio.ensure_future(stop.wait())]
-        await asyncio.wait(waits, timeout=at_most_s, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+            self._start(self._parse(mail), lane.leave)
+        return len(batch) == limit
 
     def _start(self, work: Coroutine[Any, Any, None], done: Callable[[], None] = lambda: None) -> None:
         task = asyncio.create_task(work)
@@ -158,7 +161,7 @@ class Parser:
         checking = asyncio.create_task(self._check(mail))
         if not await self._try(mail, checking):
             checking.cancel()
-        elif len(mail.raw) > SMALL_BYTES:
+        elif len(mail.raw) > SMALL_OCTETS:
             # The check holds the mail in memory, so a large one keeps its place until DNS has answered.
             await self._tell(mail, checking)
         else:
@@ -200,15 +203,37 @@ class Parser:
 
     async def _publish_group(self, group: Sequence[_Parsed]) -> list[bool | Exception]:
         """Whether each was published by us, or what kept it from that: one mail's fault must not stop the others."""
+        told = service.plain(group)
+        plain = await self._publish_at_once([*compress(group, told)])
+        # These may belong to what those were.
+        others = await self._publish_each([*compress(group, map(not_, told))])
+        found = {True: iter(plain), False: iter(others)}
+        return [next(found[is_plain]) for is_plain in told]
+
+    async def _publish_at_once(self, group: Sequence[_Parsed]) -> Sequence[bool | Exception]:
+        if not group:
+            return ()
+        now = self._clock.now()
+        try:
+            if await self._db.at_once(lambda tx: service.publish_at_once(tx, group, now)):
+                return [True] * len(group)
+        except Unavailable as fault:
+            return [fault] * len(group)
+        except Exception:  # noqa: BLE001 - whose fault it was is found below
+            self._log.warning("mails not published together", mails=len(group), exc_info=True)
+        return await self._publish_each(group)
+
+    async def _publish_each(self, group: Sequence[_Parsed]) -> Sequence[bool | Exception]:
+        """The same with statements that decide each mail by itself."""
+        if not group:
+            return ()
         now = self._clock.now()
         try:
             return [*await self._db.transact(lambda tx: service.publish_all(tx, group, now))]
-        except Unavailable:
-            raise
         except Exception as fault:  # noqa: BLE001 - told to whom it belongs
-            if len(group) == 1:
-                return [fault]
-            return [found for each in group for found in await self._publish_group([each])]
+            if len(group) == 1 or isinstance(fault, Unavailable):
+                return [fault] * len(group)
+            return [found for each in group for found in await self._publish_each([each])]
 
     async def _check(self, mail: PendingMail) -> dict[str, str]:
         if mail.protocol == INSIDE:

@@ -9,6 +9,10 @@ from leasebox.mail.smtp_intake import IncomingMail
 from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId, ThreadId
 
 WAKE_PARSER = "parser"
+SMALL, LARGE = "", "large"
+"""What WAKE_PARSER says: mails of which kind have come (`kind_of`)."""
+SMALL_OCTETS = 64 * 1024
+"""Content up to this size makes a small mail, which is read on the spot (mail/parse_pool.py)."""
 WAKE_MAILBOX = "mailbox"
 CLAIM_TTL = timedelta(seconds=60)
 MAX_TRIES = 5
@@ -116,3 +120,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     sender: str | None = None
     subject: str | None = None
     has: str = "any"
+
+
+def kind_of(octets: int) -> str:
+    """SMALL or LARGE, by a mail's content."""
+    return SMALL if octets <= SMALL_OCTETS else LARGE

@@ -1,6 +1,6 @@
 """SQL of reading: lists, search, one message, raw bytes, labels. Every statement is scoped by tenant first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -55,11 +55,43 @@ async def listed(tx: Tx, query: Query, below: object, limit: int) -> list[Record
     return await tx.select(statement)
 
 
-async def next_after(tx: Tx, query: Query, seq: int) -> Record | None:
-    """The first readable message that became visible after place `seq` of its mailbox."""
-    statement = readable(select(*_SHOWN), query).where(messages.c.seq > seq).order_by(messages.c.seq).limit(1)
-    rows = await tx.select(statement)
-    return rows[0] if rows else None
+def next_of(query: Query, seq: int, tenant: str, given: int) -> tuple[str, list[Any]]:
+    """A statement for the first readable message that became visible after place `seq` of its mailbox, and its values.
+
+    The query names a mailbox, and narrows it at most by direction, since, sender, subject and has. tenant: what stands
+    for its tenant; given: parameters before these. Whoever waits asks it again and again, and SQLAlchemy would take
+    longer to write it than PostgreSQL to run it.
+    """
+    assert query.mailbox_id is not None
+    assert (query.until, query.text, query.labels, query.thread_id) == (None, None, (), None)
+    sql, values = _NEXT + tenant, list[Any]()
+    for condition, meant in _asked_of_next(query, seq):
+        places = range(given + len(values) + 1, given + len(values) + len(meant) + 1)
+        sql += " AND " + condition.format(*(f"${place}" for place in places))
+        values += meant
+    return sql + " ORDER BY m.seq LIMIT 1", values
+
+
+def _asked_of_next(query: Query, seq: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Conditions on a message `m` of a lease `l`, each with its values: to the same effect as in `readable`."""
+    yield "m.mailbox_id = {} AND m.seq > {}", (query.mailbox_id, seq)
+    yield "l.frozen_at IS NULL AND l.expires_at > {}", (query.at - query.retention,)
+    yield "(l.state <> 'paused' OR l.expires_at <= {})", (query.at,)
+    yield _NEXT_HAS[query.has], ()
+    if query.within is not None:
+        yield "m.mailbox_id = ANY ({}::uuid[])", (list(query.within),)
+    if query.direction is not None:
+        yield f"m.direction = {_DIRECTIONS[query.direction]}", ()
+    if query.since is not None:
+        yield "m.received_at >= {} AND m.id >= {}", (query.since, lowest_id(query.since - _ID_SLACK))
+    if query.subject is not None:
+        yield "strpos(lower(m.subject), {}::text) > 0", (query.subject.lower(),)
+    sender = (query.sender or "").lower()
+    if "@" in sender.lstrip("@"):
+        yield "lower(m.sender) = {}::text", (sender,)
+    elif sender:
+        domain = sender.lstrip("@")
+        yield "right('.' || m.sender_domain, length({0}::text) + 1) = '.' || {0}::text", (domain,)
 
 
 _SEQ_OF = "SELECT seq FROM messages WHERE tenant_id = $1 AND mailbox_id = $2 AND id = $3"
@@ -79,6 +111,12 @@ async def seq_now(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -> int:
 
 MESSAGE_COLUMNS = ", ".join(f"m.{column.name}" for column in _SHOWN)
 """What is shown of a message `m`."""
+_NEXT = f"SELECT {MESSAGE_COLUMNS} FROM messages m JOIN leases l ON l.id = m.lease_id WHERE m.tenant_id = "
+_NEXT_HAS: Final = {
+    "any": "true",
+    "otp": "m.otp_code IS NOT NULL",
+    "link": "m.verification_link IS NOT NULL",
+}
 _ONE = f"""
 SELECT {MESSAGE_COLUMNS}, l.state, l.frozen_at, l.expires_at, b.headers, b.cc, b.reply_to, b.body_text, b.body_html,
        b.attachments, b.extraction, b.defects, w.mail_from AS envelope_sender,

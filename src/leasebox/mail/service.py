@@ -11,14 +11,15 @@ from asyncpg import Record
 from leasebox.audit.service import record
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Tx
-from leasebox.infra.facts_log import Fact, append
+from leasebox.infra.facts_log import WAKE_NEW_FACTS, Fact, append
 from leasebox.leases import service as leases
 from leasebox.leases.model import Lease, LeasePolicy
-from leasebox.mail import reading_store, store, threads
+from leasebox.mail import filing_store, reading_store, store, threads
 from leasebox.mail.errors import MessageGone
 from leasebox.mail.mime import ParsedMail
 from leasebox.mail.model import LABELS, WAKE_MAILBOX, FreshMessage, PendingMail, Query, Recipient
 from leasebox.mail.otp import Extraction
+from leasebox.mail.threads_subject import answers
 from leasebox.values.errors import NotFound, Unprocessable
 from leasebox.values.facts import MESSAGE_RECEIVED, OTP_EXTRACTED
 from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId
@@ -83,6 +84,32 @@ async def publish_all(tx: Tx, parsed: Sequence[tuple[PendingMail, FreshMessage]]
     return [mail.mail_id in ours for mail, _ in parsed]
 
 
+async def publish_at_once(tx: Tx, parsed: Sequence[tuple[PendingMail, FreshMessage]], at: datetime) -> bool:
+    """The same for mails that are all `plain`, in one statement: for `Database.at_once`. False: nothing was done, for
+    one of them was published before, or a lease erased."""
+    facts = [fact for mail, fresh in parsed for to in mail.recipients for fact in _facts(to, fresh, at)]
+    if not await filing_store.file(tx, parsed, facts):
+        return False
+    for mailbox_id in {to.mailbox_id for mail, _ in parsed for to in mail.recipients}:
+        tx.wake(WAKE_MAILBOX, str(mailbox_id))
+    tx.wake(WAKE_NEW_FACTS, "")
+    return True
+
+
+def plain(parsed: Sequence[tuple[PendingMail, FreshMessage]]) -> list[bool]:
+    """Which of some mails refer to no other mail, as nearly all do, and to none of those before them. Pure."""
+    known: set[tuple[LeaseId, str | None]] = set()
+    told = []
+    for mail, fresh in parsed:
+        names = {(to.lease_id, fresh.header_message_id) for to in mail.recipients}
+        refers = bool(fresh.related) or answers(fresh.subject)
+        is_plain = len(names) == len(mail.recipients) > 0 and not (refers or fresh.labels or names & known)
+        if is_plain and fresh.header_message_id is not None:
+            known |= names
+        told.append(is_plain)
+    return told
+
+
 class _Filing(NamedTuple):
     """A parsed mail and those who get it."""
 
@@ -117,11 +144,6 @@ async def _file(tx: Tx, filings: Sequence[_Filing], at: datetime) -> None:
 async def listed(tx: Tx, query: Query, below: object, limit: int) -> list[Record]:
     """Readable messages, newest first."""
     return await reading_store.listed(tx, query, below, limit)
-
-
-async def next_after(tx: Tx, query: Query, seq: int) -> Record | None:
-    """The first message that fits and became visible after place `seq` of its mailbox."""
-    return await reading_store.next_after(tx, query, seq)
 
 
 async def place_after(

@@ -23,17 +23,10 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $
             $9::jsonb[])
     AS t(id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for)
 """
-# Not waited for by fsync: a claim that a crash forgets is made again, and what comes of it is committed as ever.
 _CLAIM = """
-WITH lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
-next AS (
-    SELECT id FROM lazily, mails WHERE state = 'pending' AND (claimed_until IS NULL OR claimed_until < $1)
-        AND octet_length(content) BETWEEN $5 AND $6
-    ORDER BY id LIMIT $3 FOR UPDATE OF mails SKIP LOCKED
-)
-UPDATE mails SET claim = $2, claimed_until = $1 + $4::interval, tries = tries + 1 FROM next WHERE mails.id = next.id
-RETURNING mails.id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, tries,
-    purpose, concerns
+SELECT id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, tries, purpose,
+    concerns
+FROM claim_mails($1, $2, $3, $4, $5, $6)
 """
 _FINISH = """
 UPDATE mails SET state = 'done', claim = NULL, claimed_until = NULL WHERE id = ANY ($1) AND state = 'pending'
@@ -131,7 +124,8 @@ async def claim_mails(tx: Tx, at: datetime, limit: int, smallest: int, largest: 
 
     They are ours until `CLAIM_TTL` from now. To be done in a transaction of its own, whose commit waits for no fsync.
     """
-    return [_pending(row) for row in await tx.all(_CLAIM, at, uuid4(), limit, CLAIM_TTL, smallest, largest)]
+    rows = await tx.all(_CLAIM, at, uuid4(), limit, at + CLAIM_TTL, smallest, largest)
+    return [_pending(row) for row in rows]
 
 
 async def finish_mails(tx: Tx, mail_ids: Sequence[MessageId]) -> set[MessageId]:

@@ -79,7 +79,7 @@ async def place(tx: Tx, letter: Letter) -> ThreadId:
 
 async def place_all(tx: Tx, letters: Sequence[Letter]) -> list[ThreadId]:
     """The same for mails of one turn (`turns`)."""
-    near = [[_hashed(each) for each in _near(letter)] for letter in letters]
+    near = [[hashed(each) for each in _near(letter)] for letter in letters]
     numbered = list(enumerate(letters))
     found = await store.find_threads(tx, [(n, each.lease_id, name) for n, each in numbered for name in _named(each)])
     asked = [(n, each.lease_id, one) for n, each in numbered if n not in found for one in _sought(each, near[n])]
@@ -165,7 +165,7 @@ def _near(letter: Letter) -> list[str]:
 
 
 def _sought(letter: Letter, near: Sequence[bytes]) -> list[bytes]:
-    return [*near, *([_hashed(letter.message_id)] if letter.message_id else [])]
+    return [*near, *([hashed(letter.message_id)] if letter.message_id else [])]
 
 
 async def _same_subject(tx: Tx, letter: Letter) -> ThreadId | None:
@@ -196,5 +196,6 @@ async def _newest(tx: Tx, caller: Caller, thread_id: ThreadId, policy: LeasePoli
     return MessageId.of(row["id"])
 
 
-def _hashed(message_id: str) -> bytes:
+def hashed(message_id: str) -> bytes:
+    """A message id as threads remember it."""
     return blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -4,6 +4,7 @@ import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import idna
@@ -106,6 +107,7 @@ def _canonical_local(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
 
 
+@lru_cache(maxsize=1_024)
 def _spell(local: str) -> str:
     """The local part as it goes on the wire: quoted only where it must be."""
     if _DOT_STRING.fullmatch(local):

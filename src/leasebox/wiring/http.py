@@ -29,6 +29,7 @@ from leasebox.identity.keys_http import AgentRoutes, KeyRoutes
 from leasebox.identity.model import SignInPolicy
 from leasebox.identity.rates import Rates
 from leasebox.identity.sign_in import SignIn
+from leasebox.infra.facts_order import WAKE_FACTS
 from leasebox.infra.web import doors
 from leasebox.infra.web.body import StrictJson
 from leasebox.infra.web.description import Unserved
@@ -47,6 +48,7 @@ from leasebox.live.hub import Hub, running
 from leasebox.live.socket_http import SPOKEN, SocketRoutes
 from leasebox.live.stream import Streams
 from leasebox.mail.http import MessageRoutes
+from leasebox.mail.model import WAKE_MAILBOX
 from leasebox.mail.threads_http import ThreadRoutes
 from leasebox.pages.claim_http import ClaimPageRoutes
 from leasebox.pages.http import GuideRoutes
@@ -73,7 +75,10 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
     """Serve HTTP until told to stop; then finish the requests under way."""
 
     async def main(stop: asyncio.Event) -> None:
-        async with process.connected(settings, connections=16) as base, running(Hub(base.cache)) as hub:
+        async with (
+            process.connected(settings, connections=16) as base,
+            running(Hub(base.cache, WAKE_MAILBOX, WAKE_FACTS)) as hub,
+        ):
             app = build_app(settings, base, hub)
             await process.migrated(base.db)
             await publish_prices(settings, base)

@@ -37,8 +37,10 @@ class MailRate:
 
     async def _draw(self, keys: Sequence[str]) -> list[bool]:
         wanted = Counter(keys)
-        draws = (self._cache.draw_some(f"smtp:{key}", self._rate, count) for key, count in wanted.items())
-        granted = dict(zip(wanted, await asyncio.gather(*draws), strict=True))
+        draws = [self._cache.draw_some(f"smtp:{key}", self._rate, count) for key, count in wanted.items()]
+        # Of one client no tasks are made.
+        drawn = await asyncio.gather(*draws) if len(draws) > 1 else [await draws[0]]
+        granted = dict(zip(wanted, drawn, strict=True))
         verdicts = []
         for key in keys:
             granted[key] -= 1

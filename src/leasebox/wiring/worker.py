@@ -21,7 +21,9 @@ from leasebox.leases.life_jobs import tell_ends
 from leasebox.live.hub import Hub, running
 from leasebox.mail.jobs import every, purge
 from leasebox.sending import retention
+from leasebox.sending.model import WAKE_QUEUE
 from leasebox.values.keys import Purpose, derive
+from leasebox.webhooks.deliveries import WAKE_DELIVERIES
 from leasebox.wiring import process
 from leasebox.wiring.domains import mind_domains
 from leasebox.wiring.outgoing import send_mail
@@ -41,13 +43,14 @@ _SEAL_EVERY_S = 10.0
 _ENDS_EVERY_S = 1.0
 _BALANCES_EVERY_S = 5.0
 _APART_S = 0.03
+_HEARD = (WAKE_NEW_FACTS, WAKE_QUEUE, WAKE_DELIVERIES)
 
 
 def run(settings: Settings, ready: Callable[[str], None]) -> None:
     """Run the periodic jobs until told to stop."""
 
     async def main(stop: asyncio.Event) -> None:
-        async with process.backbone(settings, connections=10) as base, running(Hub(base.cache)) as hub:
+        async with process.backbone(settings, connections=10) as base, running(Hub(base.cache, *_HEARD)) as hub:
             policy = process.lease_policy(settings)
             head_key = derive(settings.secret, Purpose.AUDIT_HEAD)
 
