@@ -50,10 +50,10 @@ fuzz: setup-dev ## five minutes of what /openapi.json allows and forbids, and wh
 soak: setup-dev ## the same for HOURS=8, a fault a minute, with the growth of memory
 	$(BIN)/python -m tests.faults --hours $(HOURS) --pause 60 $(if $(SEED),--seed $(SEED))
 
-bench: setup-dev ## measure this machine; BENCH=--quick takes a minute
+bench: setup-dev ## measure this machine, ten minutes at most; BENCH=--quick takes one
 	$(BIN)/python -m tests.bench $(BENCH)
 
-growth: setup-dev ## the same with 0, 1 and 10 million messages, 20 minutes, 45 GB; GROWTH=--quick takes two
+growth: setup-dev ## the same with 0, 1 and 10 million messages, 25 minutes, 54 GB; GROWTH=--quick takes two
 	$(BIN)/python -m tests.bench.growth $(GROWTH)
 
 format: setup-dev ## rewrite the sources as ruff would, and the tables in README.md

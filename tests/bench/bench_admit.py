@@ -28,6 +28,7 @@ from leasebox.values.money import Usdc
 from leasebox.values.paths import Route
 from leasebox.values.secret import Secret
 
+QUICK = None
 MOST_ADMIT_MICROSECONDS = 150.0
 MOST_ROUND_TRIPS = 1
 _FREE, _PAID = Route("GET", "/v2/messages"), Route("POST", "/v2/mailboxes/leases")

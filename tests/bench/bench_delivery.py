@@ -1,18 +1,15 @@
 """Mail going out of a real instance to Postfix's smtp-sink: how many a second, and how soon one that is handed in.
 
-`python -m tests.bench.bench_delivery [--quick]` prints the figures. Without smtp-sink there are none.
+`python -m tests.bench delivery` prints the figures; a short run leaves it out.
 """
 
 import asyncio
 import os
 import shutil
-import statistics
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 from eth_account import Account
@@ -20,19 +17,27 @@ from eth_account import Account
 from leasebox.infra import db
 from leasebox.infra.embedded import attach
 from tests import debian
+from tests.bench import figures
+from tests.bench.figures import Row
 from tests.instance import Instance, up
 from tests.kit import sign
 
-MAILS, QUICK_MAILS, SINGLES = 2_000, 300, 60
-QUICK = {"mails": QUICK_MAILS}
+QUICK = None
 _PRICES = '[meters]\n"message.send" = {free = 1000000, window = "day", price = "0.001"}\n'
 _DUE = "UPDATE send_hops SET next_try_at = next_try_at - interval '1 hour'"
 
 
-def rows(mails: int = MAILS) -> list[dict[str, Any]]:
+_NAMES = (
+    ("send: queue to smtp-sink, ten domains", "mails/s"),
+    ("send: queue to smtp-sink, one domain", "mails/s"),
+    ("send: 202 to taken by smtp-sink, one at a time", "ms"),
+)
+
+
+def rows(mails: int = 500, singles: int = 40) -> list[Row]:
     """Mails a second to one relay, for recipients of ten domains and of one; and one mail from its 202 to the relay."""
     if shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
-        return []
+        return [figures.absent(name, unit, "no smtp-sink (Debian's package postfix)") for name, unit in _NAMES]
     with tempfile.TemporaryDirectory() as folder, debian.smtp_sink() as sink:
         prices = Path(folder) / "prices.toml"
         prices.write_text(_PRICES)
@@ -43,10 +48,10 @@ def rows(mails: int = MAILS) -> list[dict[str, Any]]:
             "LEASEBOX_LEASE_QUOTA_MAILS": "1000000",
         }
         with up(Path(folder) / "home", **settings) as instance:
-            return asyncio.run(_measured(instance, sink, mails))
+            return asyncio.run(_measured(instance, sink, mails, singles))
 
 
-async def _measured(instance: Instance, sink: debian.Sink, mails: int) -> list[dict[str, Any]]:
+async def _measured(instance: Instance, sink: debian.Sink, mails: int, singles: int) -> list[Row]:
     urls = attach(instance.home)
     assert urls is not None
     assert urls.database_url is not None
@@ -55,18 +60,12 @@ async def _measured(instance: Instance, sink: debian.Sink, mails: int) -> list[d
         mailbox_id = await _mailbox(http)
         many = await _rate(http, mailbox_id, database, sink, [f"n{n}@d{n % 10}.example" for n in range(mails)])
         one = await _rate(http, mailbox_id, database, sink, [f"n{n}@one.example" for n in range(mails)])
-        took = sorted([await _single(http, mailbox_id, sink, n) for n in range(SINGLES + 3)][3:])
+        took = [await _single(http, mailbox_id, sink, n) for n in range(singles + 3)][3:]
     await database.close()
+    counts = (mails, mails, singles)
     return [
-        {"name": "send: queue to smtp-sink, ten domains", "unit": "mails/s", "median": many, "n": mails},
-        {"name": "send: queue to smtp-sink, one domain", "unit": "mails/s", "median": one, "n": mails},
-        {
-            "name": "send: 202 to taken by smtp-sink, one at a time",
-            "unit": "ms",
-            "median": statistics.median(took),
-            "p99": took[-1],
-            "n": len(took),
-        },
+        figures.row(name, unit, values, n=count)
+        for (name, unit), values, count in zip(_NAMES, ([many], [one], took), counts, strict=True)
     ]
 
 
@@ -122,5 +121,5 @@ def _taken(sink: debian.Sink) -> int:
 
 
 if __name__ == "__main__":
-    for row in rows(QUICK_MAILS if "--quick" in sys.argv else MAILS):
+    for row in rows():
         print(row)

@@ -1,32 +1,33 @@
 """The API's hot calls on a real instance, beside what their parts can do alone: `python -m tests.bench http [--quick]`.
 
-Roles, engines and peers are processes of their own, fsync is on, all rates are off (`0`), the allowance is large. The
-client is a process of its own too, and what it signs it has signed before. Rounds alternate between all of them.
+Roles, engines and peers are processes of their own, fsync is on; rates and allowance are large, but counted as in
+production (what the calls cost without rates is told, too). The client is a process of its own, and what it signs it
+has signed before. Rounds alternate between all of them.
 """
 
 import asyncio
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
 from leasebox.infra.embedded import attach
-from leasebox.values.ids import LeaseId
-from tests.bench import http_peers
+from tests.bench import http_cpu, http_peers
 from tests.bench.figures import Row, absent, ratio, row
 from tests.bench.http_load import Client, client, request
 from tests.bench.http_peers import PgBench
 from tests.bench.http_work import Bench, Cost
-from tests.instance import up
+from tests.instance import Instance, up
 
-QUICK = {"rounds": 2, "calls": 320}
-IN_FLIGHT = 16
+QUICK = {"rounds": 1, "calls": 128}
+IN_FLIGHT = http_peers.CLIENTS
+_LEAST = 30  # transactions of a pgbench client
 _ALONE = 5  # of so many calls one is made by itself, for its latency
-_RATES_OFF = {f"LEASEBOX_{name}_RATE": "0" for name in ("API", "SIGNIN", "TENANT")}
+_RATES = {f"LEASEBOX_{name}_RATE": "100000000/min" for name in ("API", "SIGNIN", "TENANT")}
+_RATES_OFF = dict.fromkeys(_RATES, "0")
 _FREE = """
 [meters]
 "mailbox.lease" = {free = 2000000000, window = "day", price = "0.001"}
@@ -51,20 +52,17 @@ _NAMES = {
     "node GET": "peer: Node http, GET",
     "node POST": "peer: Node http, POST",
 }
+_ALL = ("http", "postgres", "valkey")
 _GOALS = {"lease": 250.0, "release": 250.0, "list": 250.0}
 Found = dict[str, list[Cost]]
 
 
-def rows(rounds: int = 7, calls: int = 1600) -> list[Row]:
+def rows(rounds: int = 4, calls: int = 1_200) -> list[Row]:
     """Of each call latency alone, calls a second at 16 in flight, and CPU of the HTTP process and of PostgreSQL."""
     with ExitStack() as open_:
         folder = Path(open_.enter_context(tempfile.TemporaryDirectory(prefix="leasebox-bench-")))
         (folder / "prices.toml").write_text(_FREE)
-        settings = {**_RATES_OFF, "LEASEBOX_PRICES": str(folder / "prices.toml")}
-        instance = open_.enter_context(up(folder / "home", **settings))
-        host, _, port = instance.url.removeprefix("http://").partition(":")
-        bench = Bench(instance, open_.enter_context(client(host, int(port))))
-        bench.fill(instance)
+        instance, bench = open_.enter_context(_opened(folder, _RATES))
         peers = {
             name: (open_.enter_context(client("127.0.0.1", found[0])), found[1])
             for name, found in (
@@ -73,22 +71,47 @@ def rows(rounds: int = 7, calls: int = 1600) -> list[Row]:
             )
             if found is not None
         }
-        pgbench = PgBench(instance.home, bench, folder) if PgBench.program() else None
+        pgbench = PgBench(instance.home, bench, folder, max(_LEAST, calls // IN_FLIGHT)) if PgBench.program() else None
         single: Found = {}
         many: Found = {}
         databases: dict[str, list[float]] = {"lease": [], "release": []}
         for _ in range(rounds + 1):
             _round(bench, single, 1, calls // _ALONE, instance.home)
-            granted = _round(bench, many, IN_FLIGHT, calls, instance.home)
+            _round(bench, many, IN_FLIGHT, calls, instance.home)
             for name, (peer, pid) in peers.items():
                 _ask_peer(name, peer, pid, single, 1, calls // _ALONE)
                 _ask_peer(name, peer, pid, many, IN_FLIGHT, calls)
             if pgbench is not None:
-                databases["lease"].append(pgbench.lease(calls, IN_FLIGHT))
-                fresh = bench.run(bench.leases(calls), IN_FLIGHT, 201).bodies
-                databases["release"].append(pgbench.release([_lease_id(body) for body in fresh], IN_FLIGHT))
-            del granted
-    return [*_told(single, many), *_told_of_database(databases)]
+                databases["lease"].append(pgbench.lease())
+                databases["release"].append(pgbench.release())
+        off = _without_rates(folder, calls) if rounds > 1 else []
+    return [*_told(single, many), *_told_of_database(databases), *off]
+
+
+@contextmanager
+def _opened(folder: Path, rates: Mapping[str, str]) -> Iterator[tuple[Instance, Bench]]:
+    """An instance with these rates, and a tenant with mail in it."""
+    settings = {**rates, "LEASEBOX_PRICES": str(folder / "prices.toml")}
+    home = Path(tempfile.mkdtemp(dir=folder)) / "home"
+    with up(home, **settings) as instance:
+        host, _, port = instance.url.removeprefix("http://").partition(":")
+        with client(host, int(port)) as sender:
+            bench = Bench(instance, sender)
+            bench.fill(instance)
+            yield instance, bench
+
+
+def _without_rates(folder: Path, calls: int) -> list[Row]:
+    """What rate limits cost is the difference to the rows of the same name."""
+    found: Found = {}
+    with _opened(folder, _RATES_OFF) as (_, bench):
+        for _ in range(3):
+            for name, requests, status in (("list", bench.lists(calls), 200), ("lease", bench.leases(calls), 201)):
+                found.setdefault(name, []).append(bench.run(requests, IN_FLIGHT, status))
+    return [
+        row(f"{_NAMES[name]}, rates off, HTTP process", "µs CPU", _micros(costs[1:], "http"))
+        for name, costs in found.items()
+    ]
 
 
 def ratios(found: list[Row]) -> list[Row]:
@@ -103,8 +126,7 @@ def ratios(found: list[Row]) -> list[Row]:
         )
         for name in ("lease", "release")
     ]
-    paying = ratio("http: CPU of two leases over a proof and its lease", found, _TWO, _PAYING, 1.0)
-    return [each for each in (*wanted, paying) if each is not None]
+    return [*wanted, ratio("http: CPU of two leases over a proof and its lease", found, _TWO, _PAYING, 1.0)]
 
 
 def versions() -> dict[str, str]:
@@ -114,6 +136,8 @@ def versions() -> dict[str, str]:
 
 
 def _round(bench: Bench, found: Found, in_flight: int, count: int, home: Path) -> None:
+    """Each call in its turn, on what the one before made."""
+
     def run(name: str, requests: list[bytes], status: int) -> list[bytes]:
         cost = bench.run(requests, in_flight, status)
         found.setdefault(name, []).append(cost._replace(bodies=[]))
@@ -129,8 +153,6 @@ def _round(bench: Bench, found: Found, in_flight: int, count: int, home: Path) -
 
 
 def _ask_peer(name: str, peer: Client, pid: int, found: Found, in_flight: int, count: int) -> None:
-    from tests.bench import http_cpu
-
     body = {"agent_id": "agt_01h455vb4pex5vsknk084sn02q", "purpose": "bench", "ttl_hours": 1}
     for method, asked in (("GET", request("GET", "/")), ("POST", request("POST", "/", body=body))):
         before = http_cpu.seconds([pid])
@@ -153,10 +175,6 @@ async def _price(home: Path, free: int) -> None:
     await connection.close()
 
 
-def _lease_id(body: bytes) -> Any:
-    return LeaseId.parse(json.loads(body)["lease_id"])
-
-
 _TWO, _PAYING = "http: two leases, HTTP process", "http: a proof and the lease it pays, HTTP process"
 
 
@@ -167,18 +185,21 @@ def _told(single: Found, many: Found) -> Iterator[Row]:
             continue
         # The first round warms everything up.
         alone, crowd = single[name][1:], many[name][1:]
+        calls = sum(len(cost.seconds) for cost in crowd)
         yield row(f"{said}, one at a time", "ms", [second * 1000 for cost in alone for second in cost.seconds])
         yield row(
             f"{said}, 16 in flight",
             "calls/s",
             [cost.rate for cost in crowd],
-            n=sum(len(cost.seconds) for cost in crowd),
+            n=calls,
             cpu_us=_median([cost.http for cost in crowd]),
         )
-        yield row(f"{said}, HTTP process", "µs CPU", _micros(crowd, "http"), goal=_GOALS.get(name))
-        if not name.startswith(("litestar", "node")):
-            yield row(f"{said}, PostgreSQL", "µs CPU", _micros(crowd, "postgres"))
-    yield row("http: sign-in, both calls, HTTP process", "µs CPU", _sums(many, "challenge", "verify"), goal=700.0)
+        if not said.startswith("peer: "):
+            yield row(f"{said}, HTTP process", "µs CPU", _micros(crowd, "http"), n=calls, goal=_GOALS.get(name))
+            yield row(f"{said}, PostgreSQL", "µs CPU", _micros(crowd, "postgres"), n=calls)
+    both = "http: sign-in, both calls"
+    yield row(f"{both}, HTTP process", "µs CPU", _sums(many, "challenge", "verify"), goal=700.0)
+    yield row(f"{both}, with PostgreSQL and Valkey", "µs CPU", _sums(many, "challenge", "verify", _ALL), goal=700.0)
     yield row(_TWO, "µs CPU", _sums(many, "lease", "lease"))
     yield row(_PAYING, "µs CPU", _sums(many, "proof", "paid"))
 
@@ -193,9 +214,10 @@ def _micros(costs: list[Cost], whose: str) -> list[float]:
     return [getattr(cost, whose) * 1_000_000 for cost in costs]
 
 
-def _sums(found: Found, one: str, other: str) -> list[float]:
-    pairs = zip(_micros(found[one][1:], "http"), _micros(found[other][1:], "http"), strict=True)
-    return [first + second for first, second in pairs]
+def _sums(found: Found, one: str, other: str, whose: Sequence[str] = ("http",)) -> list[float]:
+    """µs of two calls together, round by round, in these processes."""
+    pairs = zip(found[one][1:], found[other][1:], strict=True)
+    return [1e6 * sum(getattr(cost, each) for cost in pair for each in whose) for pair in pairs]
 
 
 def _median(values: list[float]) -> float:

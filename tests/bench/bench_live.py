@@ -1,13 +1,10 @@
 """Event streams of a real HTTP process and a real worker: how soon a committed fact is told, and whether each is once.
 
-`python -m tests.bench.bench_live [--quick]` prints the figures.
+CPU is the HTTP process's, for one event to one reader. `python -m tests.bench live [--quick]` prints the figures.
 """
 
 import asyncio
-import json
 import re
-import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,12 +20,13 @@ from leasebox.infra.facts_log import Fact, append
 from leasebox.values.clock import SystemClock
 from leasebox.values.facts import MESSAGE_RECEIVED
 from leasebox.values.ids import TenantId
+from tests.bench import figures, http_cpu
+from tests.bench.figures import Row
 from tests.infra.engine_room import EngineRoom, opened_room
 from tests.kit import Agent
 from tests.wiring.stage import Role, serving
 
-QUICK = {"readers": 20, "facts": 1_000, "rounds": 100}
-READERS, FACTS, ROUNDS = 100, 6_000, 300
+QUICK = {"readers": 20, "facts": 1_000, "rounds": 30}
 GOALS = {"median_ms": 10.0, "p99_ms": 60.0}
 _RATES = {"LEASEBOX_API_RATE": "0", "LEASEBOX_SIGNIN_RATE": "0", "LEASEBOX_TENANT_RATE": "0"}
 _EVENT = re.compile(rb"id: (evt_\w+)\nevent: [^\n]+\ndata: [^\n]+\"n\":(\d+)")
@@ -73,7 +71,7 @@ class _Reader:
             writer.close()
 
 
-def rows(readers: int = READERS, facts: int = FACTS, rounds: int = ROUNDS) -> list[dict[str, Any]]:
+def rows(readers: int = 100, facts: int = 3_000, rounds: int = 300) -> list[Row]:
     """Commit to event for one reader and for many, and many readers of many facts while Redis restarts."""
     with tempfile.TemporaryDirectory() as folder, opened_room(Path(folder) / "home") as room:
         migrate.upgrade(room.database_url)
@@ -84,7 +82,7 @@ def rows(readers: int = READERS, facts: int = FACTS, rounds: int = ROUNDS) -> li
             return asyncio.run(_measured(room, http, readers, facts, rounds))
 
 
-async def _measured(room: EngineRoom, http: Role, readers: int, facts: int, rounds: int) -> list[dict[str, Any]]:
+async def _measured(room: EngineRoom, http: Role, readers: int, facts: int, rounds: int) -> list[Row]:
     redis = cache.connect(room.redis_url, SystemClock())
     told = _Told(redis)
     log = await db.connect(room.database_url, wakes=told, at_most=4)
@@ -101,34 +99,27 @@ async def _measured(room: EngineRoom, http: Role, readers: int, facts: int, roun
             await redis.close()
 
 
-async def _latency(agent: Agent, http: Role, log: Database, told: _Told, readers: int, rounds: int) -> dict[str, Any]:
+async def _latency(agent: Agent, http: Role, log: Database, told: _Told, readers: int, rounds: int) -> Row:
     """At 50 facts a second, from commit to the event at each reader."""
     following = await _opened(agent, http, readers)
     committed: dict[int, float] = {}
+    before = _cpu(http)
     for number in range(rounds):
         await _write(agent, log, number, number + 1)
         committed[number] = told.at
         await asyncio.sleep(0.02)
     await _until_all(following, rounds)
-    took = sorted((each.at[number] - committed[number]) * 1000 for each, _ in following for number in range(5, rounds))
+    cpu_us = http_cpu.spent(before, _cpu(http)) / (rounds * readers) * 1e6
+    took = [(each.at[number] - committed[number]) * 1000 for each, _ in following for number in range(5, rounds)]
     await _left(following)
-    return {
-        "name": f"live: commit to SSE event, {readers} reader(s), 50 facts/s",
-        "unit": "ms",
-        "median": statistics.median(took),
-        "p99": took[int(len(took) * 0.99)],
-        "n": len(took),
-        "goal": GOALS["median_ms"],
-        "goal_p99": GOALS["p99_ms"],
-    }
+    name, goals = f"live: commit to SSE event, {readers} reader(s), 50 facts/s", (GOALS["median_ms"], GOALS["p99_ms"])
+    return figures.row(name, "ms", took, cpu_us=cpu_us, goal=goals[0], goal_p99=goals[1])
 
 
-async def _once(
-    agent: Agent, http: Role, log: Database, room: EngineRoom, readers: int, facts: int
-) -> list[dict[str, Any]]:
+async def _once(agent: Agent, http: Role, log: Database, room: EngineRoom, readers: int, facts: int) -> list[Row]:
     """Each reader gets each fact once, though Redis is killed and started again in the middle."""
     following = await _opened(agent, http, readers)
-    began = time.perf_counter()
+    began, before = time.perf_counter(), _cpu(http)
     step = max(1, facts // 100)
     for first in range(0, facts, step):
         await _write(agent, log, first, min(first + step, facts))
@@ -139,18 +130,19 @@ async def _once(
     await reviving
     await _until_all(following, facts)
     took = time.perf_counter() - began
+    cpu_us = http_cpu.spent(before, _cpu(http)) / (readers * facts) * 1e6
     once = sum(count == 1 for each, _ in following for count in each.seen.values())
     await _left(following)
+    share, told = once / (readers * facts), readers * facts
+    name = f"live: {readers} readers get each of {facts} facts once, Redis restarted"
     return [
-        {
-            "name": f"live: {readers} readers get each of {facts} facts once, Redis restarted",
-            "unit": "share",
-            "median": once / (readers * facts),
-            "n": readers * facts,
-            "goal": 1.0,
-        },
-        {"name": "live: the same, events told", "unit": "events/s", "median": readers * facts / took, "n": readers},
+        figures.row(name, "share", [share], n=told, goal=1.0),
+        figures.row("live: the same, events told", "events/s", [told / took], n=told, cpu_us=cpu_us),
     ]
+
+
+def _cpu(role: Role) -> dict[int, float]:
+    return http_cpu.seconds(http_cpu.descendants(role.process.pid))
 
 
 async def _opened(agent: Agent, http: Role, readers: int) -> "list[tuple[_Reader, asyncio.Task[None]]]":
@@ -185,5 +177,5 @@ async def _left(following: "list[tuple[_Reader, asyncio.Task[None]]]") -> None:
 
 
 if __name__ == "__main__":
-    quick = {"readers": 20, "facts": 1_000, "rounds": 100} if "--quick" in sys.argv else {}
-    json.dump(rows(**quick), sys.stdout, indent=1)
+    for row in rows():
+        print(row)

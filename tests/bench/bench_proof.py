@@ -13,6 +13,7 @@ from leasebox.values.money import Usdc
 from leasebox.values.paths import Route, normalize
 from leasebox.values.secret import Secret
 
+QUICK = None
 MOST_SIGN_AND_VERIFY_MICROSECONDS = 15.0
 _NOW = datetime(2026, 11, 20, 10, 2, 24, tzinfo=UTC)
 _ROUTE = Route("POST", "/v2/mailboxes/leases")

@@ -21,7 +21,7 @@ from leasebox.values.clock import SystemClock
 from leasebox.values.keys import Purpose, derive
 from leasebox.values.secret import Secret
 
-QUICK = {"count": 20_000}
+QUICK = None
 _KEY = derive(Secret("m" * 32), Purpose.AUDIT_HEAD)
 _FILL = """
 INSERT INTO audit_rows (id, at, tenant_id, actor, action, resource, outcome, request_id, detail)
@@ -32,7 +32,7 @@ FROM generate_series(1, $1::int) AS n
 _PROOFS = 200
 
 
-def rows(count: int = 100_000) -> list[dict[str, Any]]:
+def rows(count: int = 50_000) -> list[dict[str, Any]]:
     """Sealing, verifying and proving, with `count` rows in the log."""
     with tempfile.TemporaryDirectory() as home:
         engines = Engines(Path(home), wanted=["postgres"])
@@ -89,5 +89,5 @@ async def _prove(database: db.Database, count: int) -> None:
 if __name__ == "__main__":
     options = argparse.ArgumentParser()
     options.add_argument("--quick", action="store_true")
-    for row in rows(20_000 if options.parse_args().quick else 100_000):
+    for row in rows(20_000 if options.parse_args().quick else 50_000):
         print(f"{row['name']:30} {row['median']:10,.1f} {row['unit']}")

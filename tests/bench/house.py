@@ -1,8 +1,9 @@
 """A leasebox at work for a bench: its processes by what they do, and mailboxes of a signed-in agent."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +27,14 @@ _PRICES = """
 [meters]
 "mailbox.lease" = {free = 1000000, window = "hour", price = "0.001000"}
 "message.read" = {free = 100000000, window = "hour", price = "0.001000"}
+"webhook.create" = {free = 1000000, window = "hour", price = "0.001000"}
 """
 _ENGINES = ("postgres", "valkey")
+# Idle is what takes less of a core than this.
+_IDLE, _LOOK_S, _PATIENCE_S = 0.1, 0.5, 60.0
+_SHARED = {"LEASEBOX_WEBHOOK_ALLOW": "127.0.0.0/8"}
+_sharing: list[ExitStack] = []
+_instances: list[Instance] = []
 
 
 class House(NamedTuple):
@@ -46,20 +53,72 @@ class House(NamedTuple):
 
 @contextmanager
 def opened(**settings: str) -> Iterator[House]:
-    """`leasebox up` on an empty home with generous limits, until the block ends."""
-    with tempfile.TemporaryDirectory(prefix="leasebox-bench-") as folder:
-        prices = Path(folder) / "prices.toml"
-        prices.write_text(_PRICES)
-        with (
-            up(Path(folder) / "home", LEASEBOX_PRICES=str(prices), **(_SETTINGS | settings)) as instance,
-            httpx.Client(base_url=instance.url, timeout=70) as http,
-        ):
-            wallet = Account.create()
-            message = http.post("/v2/auth/siwe/challenge", json={"wallet_address": wallet.address}).json()["message"]
-            body = {"message": message, "signature": sign(wallet, message)}
-            session = http.post("/v2/auth/siwe/verify", json=body).json()
-            http.headers["authorization"] = f"Bearer {session['access_token']}"
-            yield House(instance, http, session["agent_id"])
+    """`leasebox up` on an empty home with generous limits, until the block ends; or, within `sharing`, a new agent of
+    the instance that is there already, once that has nothing left to do."""
+    if _sharing and settings.items() <= _SHARED.items():
+        instance = _shared_instance(_sharing[-1])
+        settle(instance.process.pid)
+        with entered(instance) as house:
+            yield house
+        return
+    with _started(settings) as instance, entered(instance) as house:
+        yield house
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Until the block ends, those who open an instance get one and the same."""
+    with ExitStack() as open_:
+        _sharing.append(open_)
+        try:
+            yield
+        finally:
+            _sharing.remove(open_)
+            _instances.clear()
+
+
+def _shared_instance(open_: ExitStack) -> Instance:
+    if not _instances:
+        _instances.append(open_.enter_context(_started(_SHARED)))
+    return _instances[0]
+
+
+@contextmanager
+def _started(settings: Mapping[str, str]) -> Iterator[Instance]:
+    with (
+        tempfile.TemporaryDirectory(prefix="leasebox-bench-") as folder,
+        up(Path(folder) / "home", **{**generous(Path(folder)), **settings}) as instance,
+    ):
+        yield instance
+
+
+def settle(pid: int) -> None:
+    """Wait until parser, worker and PostgreSQL of an instance have nothing left to do, or patience is over."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        meter = Meter(pid).begin()
+        time.sleep(_LOOK_S)
+        if sum(meter.spent_us(("parser", "worker", "postgres")).values()) < _IDLE * _LOOK_S * 1e6:
+            return
+
+
+def generous(folder: Path) -> dict[str, str]:
+    """Settings with limits that are in no bench's way; the prices among them stand in this folder."""
+    prices = folder / "prices.toml"
+    prices.write_text(_PRICES)
+    return {**_SETTINGS, "LEASEBOX_PRICES": str(prices)}
+
+
+@contextmanager
+def entered(instance: Instance) -> Iterator[House]:
+    """An agent's session."""
+    with httpx.Client(base_url=instance.url, timeout=70) as http:
+        wallet = Account.create()
+        message = http.post("/v2/auth/siwe/challenge", json={"wallet_address": wallet.address}).json()["message"]
+        body = {"message": message, "signature": sign(wallet, message)}
+        session = http.post("/v2/auth/siwe/verify", json=body).json()
+        http.headers["authorization"] = f"Bearer {session['access_token']}"
+        yield House(instance, http, session["agent_id"])
 
 
 class Meter:

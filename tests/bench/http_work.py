@@ -19,13 +19,14 @@ _LEASES = "/v2/mailboxes/leases"
 
 
 class Cost(NamedTuple):
-    """One round: seconds of each call, calls a second, and CPU seconds of one call here and there."""
+    """One round: seconds of each call, calls a second, answers, and CPU seconds of one call here and there."""
 
     seconds: list[float]
     rate: float
     http: float
     postgres: float
     bodies: list[bytes]
+    valkey: float = 0.0
 
 
 class Bench:
@@ -37,6 +38,7 @@ class Bench:
         family = http_cpu.descendants(instance.process.pid)
         self._http = [pid for pid in family if http_cpu.argv(pid)[-2:] == ["serve", "http"]]
         self._postmaster = next(pid for pid in family if "".join(http_cpu.argv(pid)[:1]).endswith("/postgres"))
+        self._valkey = [pid for pid in family if "valkey" in "".join(http_cpu.argv(pid)[:1]).partition(" ")[0]]
         message = self._challenges(1)[0]
         body = {"message": message, "signature": sign(self._wallet, message)}
         answer = client.send([request("POST", "/v2/auth/siwe/verify", body=body)], 1, 200)
@@ -92,13 +94,17 @@ class Bench:
 
     def run(self, requests: Sequence[bytes], in_flight: int, status: int) -> Cost:
         """Send them all and see what they cost."""
-        postgres = http_cpu.descendants(self._postmaster)
-        before = http_cpu.seconds(self._http), http_cpu.seconds(postgres)
+        before = self._spent()
         done = self._client.send(requests, in_flight, status)
-        after = http_cpu.seconds(self._http), http_cpu.seconds(http_cpu.descendants(self._postmaster))
         count = len(requests)
-        spent = [http_cpu.spent(early, late) / count for early, late in zip(before, after, strict=True)]
-        return Cost(done.seconds, count / done.span_s, spent[0], spent[1], done.bodies)
+        http, postgres, valkey = (
+            http_cpu.spent(early, late) / count for early, late in zip(before, self._spent(), strict=True)
+        )
+        return Cost(done.seconds, count / done.span_s, http, postgres, done.bodies, valkey)
+
+    def _spent(self) -> list[dict[int, float]]:
+        postgres = http_cpu.descendants(self._postmaster)
+        return [http_cpu.seconds(pids) for pids in (self._http, postgres, self._valkey)]
 
     @property
     def _token(self) -> str:
