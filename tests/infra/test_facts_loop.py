@@ -124,3 +124,23 @@ async def test_it_goes_on_when_the_database_is_back(house: House, monkeypatch: p
     async with looping(house):
         await told_are(house, ["1"])
     assert next(failures, None) is None
+
+
+async def test_facts_that_come_one_by_one_in_quick_succession_share_rounds(house: House) -> None:
+    rounds = 0
+
+    async def counting(tx: Tx) -> int:
+        nonlocal rounds
+        del tx
+        rounds += 1
+        return 0
+
+    names = [str(index) for index in range(40)]
+    await listens(house)
+    async with looping(house, counting):
+        began = time.monotonic()
+        for name in names:
+            await write(house, fact(name))
+        await told_are(house, names)
+        took = time.monotonic() - began
+        assert rounds <= 3 + took / facts_loop._APART_S

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -22,12 +23,28 @@ def test_a_new_id_is_a_uuid_of_version_7_at_its_millisecond() -> None:
 
 
 def test_its_other_74_bits_are_random() -> None:
-    made = [LeaseId.new(AT).int for _ in range(2_000)]
-    assert len(set(made)) == 2_000
+    made = [LeaseId.new(AT + timedelta(milliseconds=each)).int for each in range(2_000)]
+    low = [number & ((1 << 80) - 1) for number in made]
+    assert len(set(low)) == 2_000
     steady = ~0
-    for number in made:
-        steady &= ~(number ^ made[0])
+    for number in low:
+        steady &= ~(number ^ low[0])
     assert (steady & ((1 << 80) - 1)).bit_count() == 6, "only version and variant stay the same"
+
+
+def test_of_one_millisecond_each_is_higher_than_the_one_before_by_nobody_knows_how_much() -> None:
+    made = [LeaseId.new(AT).int for _ in range(2_000)]
+    steps = [later - earlier for earlier, later in pairwise(made)]
+    assert min(steps) > 0
+    assert len(set(steps)) == len(steps)
+    assert sorted(steps)[1_000] > 1 << 30
+
+
+def test_at_the_end_of_what_a_millisecond_can_number_it_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids, "_NEWEST", [int(AT.timestamp() * 1000), (1 << 74) - 1])
+    made = LeaseId.new(AT)
+    assert made.int >> 80 == int(AT.timestamp() * 1000)
+    assert (made.version, made.variant) == (7, uuid.RFC_4122)
 
 
 def test_later_ids_sort_later_as_uuid_and_as_text() -> None:

@@ -12,6 +12,8 @@ FanOut = Callable[[Tx], Awaitable[int]]
 """Handles facts behind a position that it remembers itself, at most `BATCH` of them; how many those were."""
 
 _LOOK_AGAIN_S = 1.0
+# From one round to the next: a round costs the same for one fact as for ten, and at 50 a second nobody waits for it.
+_APART_S = 0.008
 
 
 async def run(db: Database, fan_outs: Sequence[FanOut], woken: asyncio.Event, stop: asyncio.Event) -> None:
@@ -19,8 +21,10 @@ async def run(db: Database, fan_outs: Sequence[FanOut], woken: asyncio.Event, st
 
     A fan-out that fails is logged and tried again, and holds up neither the numbering nor whoever reads by position.
     """
+    now = asyncio.get_running_loop().time
     while not stop.is_set():
         woken.clear()
+        due = now() + _APART_S
         try:
             more = await publish(db, fan_outs)
         except Unavailable:
@@ -31,6 +35,7 @@ async def run(db: Database, fan_outs: Sequence[FanOut], woken: asyncio.Event, st
             more = await _alone(db, stop)
         if not more:
             await _idle(woken, stop)
+            await asyncio.sleep(due - now())
 
 
 async def publish(db: Database, fan_outs: Sequence[FanOut]) -> bool:

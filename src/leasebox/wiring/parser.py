@@ -1,10 +1,10 @@
 """The parser role: stored mails become messages here."""
 
 import asyncio
-import os
 from collections.abc import Callable
 
 from leasebox.config import Settings
+from leasebox.infra.priority import step_back
 from leasebox.live.hub import Hub, running
 from leasebox.mail.jobs import Parser
 from leasebox.mail.model import LARGE, SMALL, WAKE_PARSER
@@ -15,14 +15,14 @@ from leasebox.values.keys import Purpose, ring
 from leasebox.wiring import process
 from leasebox.wiring.domains import resolver
 
-_NICE = 5
+_NICE = 10
 
 
 def run(settings: Settings, ready: Callable[[str], None]) -> None:
     """Parse mails until told to stop; then finish those that were claimed."""
 
     # Taking mail goes first: senders wait for their 250, and what is stored is read as soon as there is time.
-    os.nice(_NICE)
+    step_back(_NICE)
 
     async def main(stop: asyncio.Event) -> None:
         async with process.backbone(settings, connections=8) as base, running(Hub(base.cache, WAKE_PARSER)) as hub:
