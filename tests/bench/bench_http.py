@@ -26,7 +26,7 @@ QUICK = {"rounds": 1, "calls": 128}
 IN_FLIGHT = http_peers.CLIENTS
 _LEAST = 30  # transactions of a pgbench client
 _ALONE = 5  # of so many calls one is made by itself, for its latency
-_RATES = {f"LEASEBOX_{name}_RATE": "100000000/min" for name in ("API", "SIGNIN", "TENANT")}
+_RATES = {f"LEASEBOX_{name}_RATE": "100000000/min" for name in ("API", "SIGNIN", "TENANT", "SMTP")}
 _RATES_OFF = dict.fromkeys(_RATES, "0")
 _FREE = """
 [meters]

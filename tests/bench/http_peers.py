@@ -42,8 +42,8 @@ _COUNTED = {
     "release": "SELECT count(*) FROM leases WHERE state = 'released'",
 }
 _CHOSEN = """
-INSERT INTO bench_leases SELECT row_number() OVER () - 1, id FROM leases
-WHERE tenant_id = $1 AND state = 'active' AND expires_at > clock_timestamp() LIMIT $2
+INSERT INTO bench_leases SELECT row_number() OVER () - 1, id, tenant_id FROM leases
+WHERE tenant_id = ANY ($1::uuid[]) AND state = 'active' AND expires_at > clock_timestamp() LIMIT $2
 """
 
 
@@ -102,8 +102,12 @@ class PgBench:
         assert urls is not None
         assert urls.database_url is not None
         self._url = urls.database_url
-        self._tenant = TenantId.parse(bench.session["tenant_id"])
-        self._agent = AgentId.parse(bench.session["agent_id"])
+        sessions = [each.session for each in bench.tenants]
+        self._callers = [
+            (number, TenantId.parse(each["tenant_id"]), AgentId.parse(each["agent_id"]), each["agent_id"])
+            for number, each in enumerate(sessions)
+        ]
+        asyncio.run(self._introduce())
         self._scratch = scratch
         self._each = each + _WARM_UP
 
@@ -129,9 +133,6 @@ class PgBench:
     def _names(self) -> dict[str, str]:
         route = Route("POST", "/v2/mailboxes/leases")
         return {
-            "tenant": self._tenant.hex,
-            "agent": self._agent.hex,
-            "actor": str(self._agent),
             "path": route.path,
             "admitted": billing.ADMITTED,
         }
@@ -162,6 +163,19 @@ class PgBench:
         finally:
             await connection.close()
 
+    async def _introduce(self) -> None:
+        """The bench's tenants, by the number of the client that is one of them."""
+        import asyncpg
+
+        connection = await asyncpg.connect(self._url)
+        try:
+            await connection.execute(
+                "CREATE TABLE bench_callers (n bigint PRIMARY KEY, tenant uuid, agent uuid, actor text)"
+            )
+            await connection.executemany("INSERT INTO bench_callers VALUES ($1, $2, $3, $4)", self._callers)
+        finally:
+            await connection.close()
+
     async def _choose(self, count: int) -> None:
         """Number so many leases that may be released."""
         import asyncpg
@@ -169,28 +183,29 @@ class PgBench:
         connection = await asyncpg.connect(self._url)
         try:
             await connection.execute("DROP TABLE IF EXISTS bench_leases")
-            await connection.execute("CREATE TABLE bench_leases (n bigint PRIMARY KEY, id uuid)")
-            await connection.execute(_CHOSEN, self._tenant, count)
+            await connection.execute("CREATE TABLE bench_leases (n bigint PRIMARY KEY, id uuid, tenant uuid)")
+            await connection.execute(_CHOSEN, [tenant for _, tenant, _, _ in self._callers], count)
         finally:
             await connection.close()
 
 
 _LEASE = """
 SELECT {admitted}, g.outcome AS granted, g.mailbox, g.metadata
-FROM admit_use(id_at(clock_timestamp()), stand_behind('{tenant}'), '{agent}', '{agent}', '{actor}', 'POST', '{path}',
-    'mailbox.lease', 1, NULL, clock_timestamp(), 'req_0123456789abcdef01234567') a
-CROSS JOIN LATERAL grant_lease(a.outcome, '{tenant}', '{agent}', NULL, id_at(clock_timestamp()),
+FROM bench_callers c CROSS JOIN LATERAL admit_use(id_at(clock_timestamp()), stand_behind(c.tenant), c.agent, c.agent,
+    c.actor, 'POST', '{path}', 'mailbox.lease', 1, NULL, clock_timestamp(), 'req_0123456789abcdef01234567') a
+CROSS JOIN LATERAL grant_lease(a.outcome, c.tenant, c.agent, NULL, id_at(clock_timestamp()),
     id_at(clock_timestamp()), gen_random_uuid()::text || '@inbox.bench', 'inbox.bench', 'generated', 'bench', '{{}}',
     '$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
     clock_timestamp(), clock_timestamp() + interval '1 hour', clock_timestamp() + interval '1 day',
-    clock_timestamp() + interval '54 minutes', '{actor}', 'lse_01h455vb4pex5vsknk084sn02q',
-    'req_0123456789abcdef01234567', id_at(clock_timestamp())) g;
+    clock_timestamp() + interval '54 minutes', c.actor, 'lse_01h455vb4pex5vsknk084sn02q',
+    'req_0123456789abcdef01234567', id_at(clock_timestamp())) g WHERE c.n = :client_id;
 """
 _RELEASE = """
 \\set place :client_id * {share} + :n
 \\set n :n + 1
-SELECT r.outcome, r.mailbox_id, r.told FROM bench_leases b CROSS JOIN LATERAL release_lease('{tenant}', b.id, NULL,
-    clock_timestamp(), interval '1 day', '{actor}', 'lse_01h455vb4pex5vsknk084sn02q', 'req_0123456789abcdef01234567',
+SELECT r.outcome, r.mailbox_id, r.told FROM bench_leases b JOIN bench_callers c ON c.tenant = b.tenant
+CROSS JOIN LATERAL release_lease(b.tenant, b.id, NULL, clock_timestamp(), interval '1 day', c.actor,
+    'lse_01h455vb4pex5vsknk084sn02q', 'req_0123456789abcdef01234567',
     id_at(clock_timestamp()), id_at(clock_timestamp())) r WHERE b.n = :place;
 """
 

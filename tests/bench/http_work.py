@@ -14,6 +14,8 @@ from tests.instance import Instance
 from tests.kit import sign
 
 LISTED = 20
+TENANTS = 16
+"""Who call in turn, as agents do: what one tenant may do is counted in one row, for which its own calls queue up."""
 _MAILS = 25
 _LEASES = "/v2/mailboxes/leases"
 
@@ -29,67 +31,82 @@ class Cost(NamedTuple):
     valkey: float = 0.0
 
 
+class Tenant:
+    """One who calls. mailbox_id: the mailbox whose messages it lists."""
+
+    def __init__(self, client: Client) -> None:
+        self.wallet = Account.create()
+        asked = request("POST", "/v2/auth/siwe/challenge", body={"wallet_address": self.wallet.address})
+        message = json.loads(client.send([asked], 1, 200).bodies[0])["message"]
+        answer = client.send([request("POST", "/v2/auth/siwe/verify", body=self.signed(message))], 1, 200)
+        self.session: dict[str, Any] = json.loads(answer.bodies[0])
+        self.token = str(self.session["access_token"])
+        self.order = {"agent_id": self.session["agent_id"], "purpose": "bench", "ttl_hours": 1}
+        self.mailbox_id = ""
+
+    def signed(self, message: str) -> dict[str, str]:
+        """What proves that the wallet is its own."""
+        return {"message": message, "signature": sign(self.wallet, message)}
+
+
 class Bench:
-    """A tenant of an instance, with the tools to call it and to see what that costs."""
+    """Tenants of an instance, with the tools to call it in their turn and to see what that costs."""
 
     def __init__(self, instance: Instance, client: Client) -> None:
         self._client = client
-        self._wallet = Account.create()
         family = http_cpu.descendants(instance.process.pid)
         self._http = [pid for pid in family if http_cpu.argv(pid)[-2:] == ["serve", "http"]]
         self._postmaster = next(pid for pid in family if "".join(http_cpu.argv(pid)[:1]).endswith("/postgres"))
         self._valkey = [pid for pid in family if "valkey" in "".join(http_cpu.argv(pid)[:1]).partition(" ")[0]]
-        message = self._challenges(1)[0]
-        body = {"message": message, "signature": sign(self._wallet, message)}
-        answer = client.send([request("POST", "/v2/auth/siwe/verify", body=body)], 1, 200)
-        self.session: dict[str, Any] = json.loads(answer.bodies[0])
-        self._order = {"agent_id": self.session["agent_id"], "purpose": "bench", "ttl_hours": 1}
-        self.mailbox_id = ""
+        self.tenants = [Tenant(client) for _ in range(TENANTS)]
 
     def fill(self, instance: Instance) -> None:
-        """A mailbox with more messages than a list shows."""
-        lease = json.loads(self._client.send(self.leases(1), 1, 201).bodies[0])
-        self.mailbox_id = lease["mailbox_id"]
+        """Mailboxes with more messages than a list shows."""
+        leases = [json.loads(body) for body in self._client.send(self.leases(TENANTS), 1, 201).bodies]
         with smtplib.SMTP(instance.smtp_host, instance.smtp_port) as smtp:
-            for number in range(_MAILS):
-                smtp.sendmail("no-reply@acme.example", lease["address"], _mail(lease["address"], number))
+            for tenant, lease in zip(self.tenants, leases, strict=True):
+                tenant.mailbox_id = lease["mailbox_id"]
+                for number in range(_MAILS):
+                    smtp.sendmail("no-reply@acme.example", lease["address"], _mail(lease["address"], number))
         deadline = time.monotonic() + 30
-        while len(json.loads(self._client.send(self.lists(1), 1, 200).bodies[0])["items"]) < LISTED:
+        while any(len(json.loads(each)["items"]) < LISTED for each in self._listed()):
             if time.monotonic() > deadline:
                 raise SystemExit("the mails did not arrive")
             time.sleep(0.1)
 
     def leases(self, count: int, proofs: Sequence[str] = ()) -> list[bytes]:
         """Lease a generated address, each with a proof where there are any."""
-        token = self._token
-        if proofs:
-            return [request("POST", _LEASES, token, self._order, **{"x-payment-proof": each}) for each in proofs]
-        return [request("POST", _LEASES, token, self._order)] * count
+        proven = [{"x-payment-proof": each} for each in proofs] or [{}] * count
+        return [
+            request("POST", _LEASES, each.token, each.order, **headers)
+            for each, headers in zip(self._turns(count), proven, strict=True)
+        ]
 
     def releases(self, granted: Sequence[bytes]) -> list[bytes]:
-        """Release what was leased."""
-        ids = [json.loads(body)["lease_id"] for body in granted]
-        return [request("POST", f"{_LEASES}/{each}/release", self._token) for each in ids]
+        """Release what was leased in the same turns."""
+        paths = [f"{_LEASES}/{json.loads(body)['lease_id']}/release" for body in granted]
+        turns = self._turns(len(paths))
+        return [request("POST", path, each.token) for path, each in zip(paths, turns, strict=True)]
 
     def lists(self, count: int) -> list[bytes]:
-        """The first page of the mailbox."""
-        path = f"/v2/messages?mailbox_id={self.mailbox_id}&limit={LISTED}"
-        return [request("GET", path, self._token)] * count
+        """The first page of a mailbox."""
+        path = f"/v2/messages?limit={LISTED}&mailbox_id="
+        return [request("GET", f"{path}{each.mailbox_id}", each.token) for each in self._turns(count)]
 
     def proofs(self, count: int) -> list[bytes]:
         """Hold the price of a lease and get its proof."""
         wanted = {"method": "POST", "path": _LEASES}
-        return [request("POST", "/v2/payments/proof", self._token, wanted)] * count
+        return [request("POST", "/v2/payments/proof", each.token, wanted) for each in self._turns(count)]
 
     def challenges(self, count: int) -> list[bytes]:
         """Ask for a message to sign."""
-        asked = {"wallet_address": self._wallet.address}
-        return [request("POST", "/v2/auth/siwe/challenge", body=asked)] * count
+        wallets = [each.wallet.address for each in self._turns(count)]
+        return [request("POST", "/v2/auth/siwe/challenge", body={"wallet_address": each}) for each in wallets]
 
     def verifications(self, issued: Sequence[bytes]) -> list[bytes]:
         """The messages signed, which is the client's work and done before anything is measured."""
         messages = [json.loads(body)["message"] for body in issued]
-        signed = [{"message": each, "signature": sign(self._wallet, each)} for each in messages]
+        signed = [each.signed(text) for text, each in zip(messages, self._turns(len(messages)), strict=True)]
         return [request("POST", "/v2/auth/siwe/verify", body=each) for each in signed]
 
     def run(self, requests: Sequence[bytes], in_flight: int, status: int) -> Cost:
@@ -106,12 +123,11 @@ class Bench:
         postgres = http_cpu.descendants(self._postmaster)
         return [http_cpu.seconds(pids) for pids in (self._http, postgres, self._valkey)]
 
-    @property
-    def _token(self) -> str:
-        return str(self.session["access_token"])
+    def _turns(self, count: int) -> list[Tenant]:
+        return [self.tenants[number % TENANTS] for number in range(count)]
 
-    def _challenges(self, count: int) -> list[str]:
-        return [json.loads(body)["message"] for body in self._client.send(self.challenges(count), 1, 200).bodies]
+    def _listed(self) -> list[bytes]:
+        return self._client.send(self.lists(TENANTS), 1, 200).bodies
 
 
 def _mail(to: str, number: int) -> str:
