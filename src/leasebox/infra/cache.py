@@ -170,9 +170,8 @@ class Cache:
     async def _run(self, script: Any, key: str, *args: str | int) -> Any:
         try:
             return await self._ask("EVALSHA", script.sha, 1, key, *args)
-        except NoScriptError:  # Redis has been started anew, or flushed
-            with self._answering():
-                return await script(keys=[key], args=args)
+        except NoScriptError:  # Redis has been started anew, or flushed: now it keeps the script
+            return await self._ask("EVAL", script.script, 1, key, *args)
 
     async def _ask(self, *command: str | bytes | int) -> Any:
         """Raises Unavailable, and NoScriptError."""
