@@ -40,7 +40,7 @@ _KB = 1_024
 
 def rows(
     rounds: int = 3,
-    seconds: float = 1.5,
+    seconds: float = 1.0,
     sizes: tuple[int, ...] = (4_096, 102_400),
     connections: tuple[int, ...] = (1, 16, 64),
     patience_s: float = 60.0,
