@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -57,6 +58,8 @@ def up(home: Path, **settings: str) -> Iterator[Instance]:
 
 def _ready(process: "subprocess.Popen[str]", home: Path, log: object) -> Instance:
     assert process.stdout is not None
+    heard, _, _ = select.select([process.stdout], [], [], READY_S)
+    assert heard, f"it says nothing for {READY_S} s\n{getattr(log, 'name', '')}"
     line = process.stdout.readline()
     match = re.match(r"leasebox ready http=(\S+) smtp=(\S+):(\d+) submission=", line)
     assert match, f"{line!r}\n{getattr(log, 'name', '')}"

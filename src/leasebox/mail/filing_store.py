@@ -8,9 +8,9 @@ from asyncpg import PostgresError
 
 from leasebox.infra.db import Tx
 from leasebox.infra.facts_log import Fact, columns
-from leasebox.mail import search_words, threads
+from leasebox.mail import threads
 from leasebox.mail.model import FreshMessage, PendingMail, Recipient
-from leasebox.mail.store import people
+from leasebox.mail.store import words
 from leasebox.mail.threads_subject import subject_key
 from leasebox.values.ids import MailboxId, ThreadId
 
@@ -66,6 +66,7 @@ def _body(mail: PendingMail, fresh: FreshMessage) -> tuple[Any, ...]:
 
 def _letter(mail: PendingMail, to: Recipient, nth: int, fresh: FreshMessage) -> tuple[Any, ...]:
     name = fresh.header_message_id
+    subject, sender, text, others = words(fresh)
     return (
         to.message_id,
         to.tenant_id,
@@ -90,8 +91,8 @@ def _letter(mail: PendingMail, to: Recipient, nth: int, fresh: FreshMessage) -> 
         bool(fresh.attachments),
         fresh.auth,
         subject_key(fresh.subject),
-        search_words.indexed(fresh.subject),
-        search_words.indexed(f"{fresh.sender} {fresh.sender_name} {fresh.sender_domain}"),
-        search_words.indexed(people(fresh)),
-        search_words.indexed(fresh.text),
+        subject,
+        sender,
+        others,
+        text,
     )

@@ -1,20 +1,17 @@
 """SQL of taking a group of mails with one statement, which commits by itself (migrations/sql/0017_mail_verbs.sql)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from leasebox.infra.db import Tx
 from leasebox.leases.inbound import Route
 from leasebox.leases.model import LeasePolicy
-from leasebox.mail.model import Recipient
-from leasebox.mail.smtp_intake import IncomingMail
-from leasebox.values.ids import MessageId
+from leasebox.mail.store import Batch, mail_columns
 
 _TAKE = """
 SELECT take_mails($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 """
-Batch = Sequence[tuple[IncomingMail, MessageId, tuple[Recipient, ...]]]
 
 
 @dataclass(slots=True)
@@ -36,8 +33,6 @@ async def take(tx: Tx, loads: Collection[Load], batch: Batch, policy: LeasePolic
 
     For `Database.at_once`. loads: one for each lease.
     """
-    mails = [mail for mail, _, _ in batch]
-    envelopes = [mail.envelope for mail in mails]
     taken: bool = await tx.value(
         _TAKE,
         at,
@@ -49,14 +44,6 @@ async def take(tx: Tx, loads: Collection[Load], batch: Batch, policy: LeasePolic
         [load.route.mailbox_id for load in loads],
         [load.octets for load in loads],
         [load.mails for load in loads],
-        [mail_id for _, mail_id, _ in batch],
-        [mail.received_at for mail in mails],
-        [each.mail_from for each in envelopes],
-        [each.helo for each in envelopes],
-        [each.client_ip for each in envelopes],
-        [each.protocol for each in envelopes],
-        [mail.trace for mail in mails],
-        [mail.content for mail in mails],
-        [recipients for _, _, recipients in batch],
+        *mail_columns(batch),
     )
     return taken

@@ -15,6 +15,8 @@ from leasebox.mail.smtp_intake import IncomingMail
 from leasebox.mail.threads_subject import subject_key
 from leasebox.values.ids import LeaseId, MailboxId, MessageId, TenantId, ThreadId
 
+Batch = Sequence[tuple[IncomingMail, MessageId, tuple[Recipient, ...]]]
+"""Mails, each with its id and those who get it."""
 _INSERT_MAILS = """
 INSERT INTO mails (id, received_at, mail_from, helo, client_address, protocol, trace, content, accepted_for, state,
                    tries)
@@ -89,11 +91,15 @@ Filed = tuple[PendingMail, Recipient, Place, ThreadId, FreshMessage]
 _FIRST_LABELS = {"inbound": ["received", "unread"], "outbound": ["sent"]}
 
 
-async def insert_mails(tx: Tx, batch: Sequence[tuple[IncomingMail, MessageId, tuple[Recipient, ...]]]) -> None:
+async def insert_mails(tx: Tx, batch: Batch) -> None:
     """Store mails with one statement."""
+    await tx.run(_INSERT_MAILS, *mail_columns(batch))
+
+
+def mail_columns(batch: Batch) -> tuple[list[Any], ...]:
+    """Mails as arrays, in the order of `_INSERT_MAILS`: for a verb that stores them itself, too."""
     mails = [mail for mail, _, _ in batch]
-    await tx.run(
-        _INSERT_MAILS,
+    return (
         [mail_id for _, mail_id, _ in batch],
         [mail.received_at for mail in mails],
         [mail.envelope.mail_from for mail in mails],
@@ -189,14 +195,18 @@ def _message_values(
         fresh.verification_link,
         bool(fresh.attachments),
         fresh.auth,
-        search_words.indexed(fresh.subject),
-        search_words.indexed(f"{fresh.sender} {fresh.sender_name} {fresh.sender_domain}"),
-        search_words.indexed(fresh.text),
-        search_words.indexed(people(fresh)),
+        *words(fresh),
         subject_key(fresh.subject),
         fresh.direction,
         [*_FIRST_LABELS[fresh.direction], *fresh.labels],
     )
+
+
+def words(fresh: FreshMessage) -> tuple[str, str, str, str]:
+    """What a search finds a message by: subject, sender, text, and the other people."""
+    sender = f"{fresh.sender} {fresh.sender_name} {fresh.sender_domain}"
+    subject, by, text, others = map(search_words.indexed, (fresh.subject, sender, fresh.text, people(fresh)))
+    return subject, by, text, others
 
 
 async def insert_body(tx: Tx, mail_id: MessageId, fresh: FreshMessage) -> None:
