@@ -17,7 +17,7 @@ from leasebox.infra.db import Wake
 from leasebox.infra.embedded import EngineUrls
 from leasebox.mail.intake import GroupIntake
 from leasebox.mail.jobs import HouseDesk, Parser, Reader, SenderJudge
-from leasebox.mail.model import LARGE, SMALL, WAKE_PARSER
+from leasebox.mail.model import LARGE, SMALL, WAKE_MAILBOX, WAKE_PARSER
 from leasebox.mail.parse_pool import ParsePool
 from leasebox.mail.sender_auth import SenderCheck
 from leasebox.mail.smtp import Limits, Offer, SmtpServer, serve
@@ -241,6 +241,19 @@ async def listens(house: House) -> None:
             return heard.is_set()
 
         await until(told)
+
+
+async def heeded(house: House, mailbox_id: str, waiters: int = 1, *, unless: "asyncio.Task[Any] | None" = None) -> None:
+    """Wait until so many callers wait for a mailbox's mail: without `since` a wait counts from where it begins.
+
+    unless: a wait that may also have been answered.
+    """
+
+    async def listened_for() -> bool:
+        waiting = len(house.hub._waiters.get(f"{WAKE_MAILBOX} {mailbox_id}", ()))
+        return waiting >= waiters or (unless is not None and unless.done())
+
+    await until(listened_for)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -107,7 +107,7 @@ def known_ids(http: httpx.Client, agent_id: str, smtp: tuple[str, int]) -> dict[
     domain = http.post("/v2/domains", json={"domain": "described.mail-example.org"}).json()
     with smtplib.SMTP(*smtp, timeout=20) as line:
         line.sendmail("sender@shop.example", [lease["address"]], code_mail(1))
-    awaited = {"mailbox_id": lease["mailbox_id"], "timeout_s": 20, "has": "otp"}
+    awaited = {"mailbox_id": lease["mailbox_id"], "timeout_s": 20, "has": "otp", "since": "2020-01-01T00:00:00Z"}
     message = http.get("/v2/messages/wait", params=awaited, timeout=30).json()
     found = {**sent, **made, **domain, **message, **lease, "agent_id": agent_id}  # a webhook's account_id is null
     return {name: found[name] for name in _KNOWN}

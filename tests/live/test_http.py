@@ -40,14 +40,9 @@ async def elsewhere(agent: Agent, settings: Settings, clock: Clock) -> AsyncIter
 
 async def begun(agent: Agent, house: House, lease: dict[str, Any], **query: Any) -> "asyncio.Task[httpx.Response]":
     """A wait that stands listening."""
-    key = f"mailbox {lease['mailbox_id']}"
-    before = len(house.hub._waiters.get(key, ()))
+    before = len(house.hub._waiters.get(f"mailbox {lease['mailbox_id']}", ()))
     task = asyncio.create_task(wait(agent.http, lease, **query))
-
-    async def listening() -> bool:
-        return len(house.hub._waiters.get(key, ())) > before or task.done()
-
-    await kit_mail.until(listening)
+    await kit_mail.heeded(house, lease["mailbox_id"], before + 1, unless=task)
     return task
 
 

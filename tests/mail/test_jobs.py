@@ -87,7 +87,7 @@ async def test_a_small_mail_behind_a_bomb_is_visible_at_once(post: Post) -> None
         assert (await post.send(raw, target["address"])).startswith("250")
         waiting = {"mailbox_id": lease["mailbox_id"], "timeout_s": 10, "subject": f"small {number}"}
         answering = asyncio.create_task(agent.http.get("/v2/messages/wait", params=waiting))
-        await asyncio.sleep(0)
+        await kit_mail.heeded(post.house, lease["mailbox_id"])
         assert (await post.send(mail(f"small {number}"), lease["address"])).startswith("250")
         sent = time.monotonic()
         assert (await answering).status_code == 200

@@ -90,7 +90,7 @@ def test_the_main_job(box: Instance, walker: Walker) -> None:
     assert refusal(box, lease["address"]) == 550
     with pytest.raises(smtplib.SMTPRecipientsRefused):
         post(box, code_mail("111111"), lease["address"])
-    assert walker.waiting(lease["mailbox_id"]).result().status_code == 410
+    assert walker.waiting(lease["mailbox_id"], subject="another").result().status_code == 410
     assert walker.http.get(f"{path}/raw").content == raw, "its mail stays readable for the retention"
     written = (box.home.parent / f"{box.home.name}.log").read_text()
     assert written.count('"event":"request"') >= 8
@@ -171,7 +171,7 @@ def test_stopped_or_crashed_nothing_acknowledged_is_lost(tmp_path: Path) -> None
         lease = walker.lease()
         post(box, code_mail("100001"), lease["address"])
         assert walker.code_of(lease["mailbox_id"]) == "100001"
-        waiting = walker.waiting(lease["mailbox_id"], timeout_s=60)
+        waiting = walker.waiting(lease["mailbox_id"], timeout_s=60, has="link")
         half = half_sent(box, lease["address"])
         began = time.monotonic()
         box.process.send_signal(signal.SIGTERM)

@@ -66,13 +66,13 @@ class Walker:
         return granted
 
     def waiting(self, mailbox_id: str, **more: Any) -> "Future[httpx.Response]":
-        """A long poll that has been sent."""
-        query = {"mailbox_id": mailbox_id, "timeout_s": 30, **more}
+        """A long poll that has been sent: for what comes, however slowly it sets out, or has come."""
+        query = {"mailbox_id": mailbox_id, "timeout_s": 30, "since": "2020-01-01T00:00:00Z", **more}
         return _THREADS.submit(lambda: self.http.get("/v2/messages/wait", params=query))
 
     def code_of(self, mailbox_id: str, **more: Any) -> str:
         """The next code that comes, or has come."""
-        answer = self.waiting(mailbox_id, has="otp", since="2020-01-01T00:00:00Z", **more).result()
+        answer = self.waiting(mailbox_id, has="otp", **more).result()
         assert answer.status_code == 200, answer.text
         return str(answer.json()["otp_code"])
 
