@@ -36,6 +36,8 @@ _PEERS = (postfix, haraka, aiosmtpd_null, smtp_sink)
 _OURS, _PAUSED, _NULL = "leasebox, durable", "leasebox, durable, parser paused", "leasebox, forgetting"
 _PENDING = "SELECT count(*) FROM mails WHERE state = 'pending'"
 _KB = 1_024
+# By connections: about a second's mails of 4 KB.
+_MAILS_OF_SMTP_SOURCE = {1: 400, 16: 1_500, 64: 2_000}
 
 
 def rows(
@@ -64,7 +66,7 @@ def rows(
                     if name in (_OURS, _NULL) or (size, count) == (sizes[0], connections[-1]):
                         shots.setdefault(_name(name, size, count), []).append(target.shot(size, count, seconds))
         found = [row for name, taken in shots.items() for row in _rows_of(name, taken)]
-        found += _by_smtp_source(targets, rounds)
+        found += _by_smtp_source(targets, rounds, sizes, connections)
     return [*found, *absent]
 
 
@@ -205,26 +207,37 @@ def _rows_of(name: str, shots: list[_Shot]) -> Iterator[Row]:
         yield figures.row(f"{name}: content to reply, CPU with PostgreSQL", "ms", took, cpu_us=every)
 
 
-def _by_smtp_source(targets: Mapping[str, _Target], rounds: int) -> list[Row]:
-    """Postfix's own sender against ourselves and Postfix: mails a second on 64 connections."""
+def _by_smtp_source(
+    targets: Mapping[str, _Target], rounds: int, sizes: tuple[int, ...], connections: tuple[int, ...]
+) -> list[Row]:
+    """Postfix's own sender against ourselves, and against Postfix where all others are compared: mails a second."""
     try:
         program = place.program("smtp-source", "postfix")
     except Absent as why:
         return [figures.absent("accept 4 KB, smtp-source", "mails/s", str(why))]
-    found = []
-    for name in (name for name in (_OURS, postfix.NAME) if name in targets):
-        target, mails = targets[name], 2_000 if rounds > 1 else 500
-        to = ["-f", "a@acme.example", "-t", target.addresses[0]]
-        argv = [program, "-d", "-s", "64", "-m", str(mails), "-l", "4096", *to, f"127.0.0.1:{target.port}"]
-        rates = []
-        for _ in range(rounds):
-            began = time.perf_counter()
-            subprocess.run(argv, cwd=Path("/"), check=True, timeout=120, capture_output=True)
-            rates.append(mails / (time.perf_counter() - began))
-        found.append(
-            figures.row(f"accept 4 KB, 64 connections, smtp-source: {name}", "mails/s", rates, n=mails * rounds)
-        )
-    return found
+    cells = [(size, count, _OURS) for size in sizes for count in connections]
+    cells += [(sizes[0], connections[-1], postfix.NAME)] if postfix.NAME in targets else []
+    found: dict[str, list[tuple[int, float]]] = {}
+    for _ in range(rounds):
+        for size, count, name in cells:
+            mails = _MAILS_OF_SMTP_SOURCE[count] // (1 if size < 10 * _KB else 5)
+            took = _seconds_of(program, targets[name], size, count, mails)
+            found.setdefault(_name(f"smtp-source to {name}", size, count), []).append((mails, took))
+    return [
+        figures.row(name, "mails/s", [mails / took for mails, took in shots], n=sum(mails for mails, _ in shots))
+        for name, shots in found.items()
+    ]
+
+
+def _seconds_of(program: str, target: _Target, octets: int, connections: int, mails: int) -> float:
+    """How long smtp-source took to send some mails over connections that it keeps."""
+    to = ["-f", "a@acme.example", "-t", target.addresses[0]]
+    load = ["-d", "-s", str(connections), "-m", str(mails), "-l", str(octets)]
+    began = time.perf_counter()
+    subprocess.run(
+        [program, *load, *to, f"127.0.0.1:{target.port}"], cwd=Path("/"), check=True, timeout=120, capture_output=True
+    )
+    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

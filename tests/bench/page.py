@@ -37,6 +37,7 @@ _OURS = "leasebox, durable"
 _MAIL = {
     "own parser without database": f"{_4KB}64 connections: leasebox, forgetting",
     "Postfix queueing": f"{_4KB}64 connections: Postfix, queueing",
+    "smtp-source to Postfix": f"{_4KB}64 connections: smtp-source to Postfix, queueing",
     "Haraka discarding": f"{_4KB}64 connections: Haraka, discarding",
     "aiosmtpd forgetting": f"{_4KB}64 connections: aiosmtpd, forgetting",
     "smtp-sink forgetting": f"{_4KB}64 connections: smtp-sink, forgetting",
@@ -44,8 +45,9 @@ _MAIL = {
 
 
 def _accepting(size: str, said: str, connections: str, beside: Mapping[str, str]) -> Line:
-    name = f"{size}{connections}: {_OURS}"
-    return Line(f"{said} accepted and committed, {connections}", name, f"{name}{_REPLY}", "", beside)
+    name, source = f"{size}{connections}: {_OURS}", f"{size}{connections}: smtp-source to {_OURS}"
+    sent = {"sent by Postfix's smtp-source": source, **beside}
+    return Line(f"{said} accepted and committed, {connections}", name, f"{name}{_REPLY}", "", sent)
 
 
 def _call(what: str, name: str, beside: Mapping[str, str]) -> Line:
@@ -77,11 +79,6 @@ LINES = (
     _accepting(_100KB, "100 KB", "64 connections", {}),
     _accepting(_100KB, "100 KB", "16 connections", {}),
     _accepting(_100KB, "100 KB", "1 connection", {}),
-    Line(
-        "4 KB from Postfix's smtp-source, 64 connections",
-        f"{_4KB}64 connections, smtp-source: {_OURS}",
-        beside={"Postfix queueing": f"{_4KB}64 connections, smtp-source: Postfix, queueing"},
-    ),
     Line("`DATA` end to `wait` answered, 1 mail/s", "mail: DATA end to `wait` answered, 1 mails/s"),
     Line("the same, 50 mails/s", "mail: DATA end to `wait` answered, 50 mails/s"),
     Line("the same, 500 mails/s", "mail: DATA end to `wait` answered, 500 mails/s"),

@@ -37,15 +37,14 @@ async def told_are(house: House, names: Sequence[str]) -> None:
     await until(all_told)
 
 
-async def test_a_fact_is_numbered_as_soon_as_it_is_committed(house: House) -> None:
+async def test_a_fact_is_numbered_as_soon_as_it_is_committed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts_loop, "_LOOK_AGAIN_S", 60.0)
     await listens(house)
     async with looping(house):
         await told_are(house, [])
-        began = time.monotonic()
         for index in range(5):
             await write(house, fact(str(index)))
             await told_are(house, [str(each) for each in range(index + 1)])
-    assert time.monotonic() - began < 0.9
 
 
 async def test_what_nobody_was_woken_for_is_numbered_within_a_second(house: House) -> None:
@@ -75,7 +74,8 @@ async def test_fan_outs_see_the_facts_in_the_same_transaction(house: House) -> N
     assert seen == ["1", "2"]
 
 
-async def test_a_full_batch_is_followed_by_the_next_at_once(house: House) -> None:
+async def test_a_full_batch_is_followed_by_the_next_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts_loop, "_LOOK_AGAIN_S", 60.0)
     rounds: list[int] = []
 
     async def fan_out(tx: Tx) -> int:
@@ -83,14 +83,12 @@ async def test_a_full_batch_is_followed_by_the_next_at_once(house: House) -> Non
         rounds.append(facts_order.BATCH if len(rounds) < 4 else 0)
         return rounds[-1]
 
-    began = time.monotonic()
     async with looping(house, fan_out):
 
         async def five() -> bool:
             return len(rounds) >= 5
 
         await until(five)
-    assert time.monotonic() - began < 0.9
 
 
 async def test_a_broken_fan_out_does_not_hold_up_the_facts(house: House, capsys: pytest.CaptureFixture[str]) -> None:

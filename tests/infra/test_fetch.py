@@ -1,6 +1,7 @@
 """POST to addresses of strangers: what arrives, what is never dialled, and receivers that behave badly."""
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -23,13 +24,20 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 HEADERS = {"Content-Type": "application/json", "webhook-id": "evt_1"}
 
 
-@pytest.fixture
-async def fetcher() -> AsyncIterator[Fetcher]:
-    """May reach loopback; patient for a second."""
-    one = Fetcher(DnsNames(None), LOOPBACK, timeout_s=1.0)
+@contextlib.asynccontextmanager
+async def patient(seconds: float) -> AsyncIterator[Fetcher]:
+    """May reach loopback."""
+    one = Fetcher(DnsNames(None), LOOPBACK, timeout_s=seconds)
     yield one
     one.close()
     await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def fetcher() -> AsyncIterator[Fetcher]:
+    """May reach loopback; patient for a second."""
+    async with patient(1.0) as one:
+        yield one
 
 
 def target(url: str) -> Target:
@@ -119,30 +127,30 @@ async def test_bad_receivers_are_a_fault_in_time(fetcher: Fetcher, manner: Any, 
         began = time.monotonic()
         reply = await post(fetcher, receiver.url)
         assert (reply.status, reply.fault) == (None, fault)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
 
 
-async def test_a_hundred_megabytes_are_not_read(fetcher: Fetcher) -> None:
-    async with Receiver(floods).listening() as receiver:
+async def test_a_hundred_megabytes_are_not_read() -> None:
+    async with patient(10.0) as fetcher, Receiver(floods).listening() as receiver:
         began = time.monotonic()
         assert (await post(fetcher, receiver.url)).status == 200
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 5
         await asyncio.sleep(0.1)
         assert receiver.flooded < 20_000_000
         assert (await post(fetcher, receiver.url)).status == 200
         assert receiver.connections == 2
 
 
-async def test_a_body_that_trickles_does_not_hold_up_the_status(fetcher: Fetcher) -> None:
+async def test_a_body_that_trickles_does_not_hold_up_the_status() -> None:
     async def slow_body(receiver: Receiver, one: Received, reader: Any, writer: asyncio.StreamWriter) -> None:
         del receiver, one, reader
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-        await asyncio.sleep(5)
+        await asyncio.sleep(30)
 
-    async with Receiver(slow_body).listening() as receiver:
+    async with patient(10.0) as fetcher, Receiver(slow_body).listening() as receiver:
         began = time.monotonic()
         assert (await post(fetcher, receiver.url)).status == 200
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 5
 
 
 async def test_nobody_listens(fetcher: Fetcher) -> None:

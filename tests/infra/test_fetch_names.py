@@ -44,13 +44,13 @@ async def test_silence_is_a_failure_in_time_and_holds_up_no_other_name() -> None
     async with name_server(lambda name, kind, times: None if name == "silent.example" else zone(name, kind, times)) as (
         server
     ):
-        asked, began = names(server, timeout_s=0.5), time.monotonic()
+        asked, began = names(server, timeout_s=2.0), time.monotonic()
         silent = asyncio.create_task(asked.addresses("silent.example"))
         assert await asked.addresses("both.example")
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 1.9
         with pytest.raises(LookupFailed):
             await silent
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
 
 
 async def test_one_kind_of_record_is_enough() -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from leasebox.config import Settings
+from leasebox.live import http as waiting_http
 from leasebox.mail import parse_worker, service
 from leasebox.mail.store import claim_mails
 from leasebox.values.clock import Clock
@@ -153,17 +154,16 @@ async def test_a_reader_whose_last_message_is_gone_begins_anew(post: Post) -> No
     assert unknown.json()["otp_code"] == "481201"
 
 
-async def test_a_mail_in_one_process_answers_a_wait_in_another(post: Post) -> None:
+async def test_a_mail_in_one_process_answers_a_wait_in_another(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_http, "_LOOK_AGAIN_S", 60.0)  # it must be told
     agent = await post.house.agent()
     lease = await agent.lease()
     async with elsewhere(agent, post.house.settings, post.house.clock) as (caller, other):
         await kit_mail.listens(other)
         waiting = await begun(caller, other, lease)
         await post.send(code_mail(3), lease["address"])
-        sent = time.monotonic()
         answer = await waiting
     assert (answer.status_code, answer.json()["otp_code"]) == (200, "481203")
-    assert time.monotonic() - sent < 0.9
 
 
 async def test_without_redis_a_wait_looks_by_itself(post: Post, tmp_path: Path) -> None:

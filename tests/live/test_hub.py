@@ -129,5 +129,5 @@ async def test_the_end_waits_for_those_who_leave_and_not_for_ever(redis: Cache) 
         await hub.emptied(at_most_s=0.2)
         assert time.monotonic() - began >= 0.2
     began = time.monotonic()
-    await hub.emptied()
-    assert time.monotonic() - began < 0.5
+    await hub.emptied(at_most_s=60.0)
+    assert time.monotonic() - began < 5

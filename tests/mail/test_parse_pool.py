@@ -191,12 +191,12 @@ parse_worker.main()
 async def test_a_bomb_slows_nobody_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stand_in(monkeypatch, tmp_path, BOMB_CODE)
     monkeypatch.setattr(parse_pool, "WALL_FACTOR", 100.0)
-    pool = ParsePool(workers=2, cpu_seconds=1.0)
+    pool = ParsePool(workers=2, cpu_seconds=2.0)
     bomb = asyncio.ensure_future(pool.read(BIG + b"bomb"))
     await asyncio.sleep(0.05)
     started = time.monotonic()
     assert (await pool.read(OTP)).extraction.otp_code == "482913"
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 1.0
     assert (await pool.read(BIG)).extraction.otp_code == "482913"
     assert not bomb.done()
     assert (await bomb).mail.defects == ("parser_cpu_over",)

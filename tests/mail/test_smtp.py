@@ -395,7 +395,7 @@ async def test_a_server_without_clients_closes_at_once() -> None:
     server = await serve(MemoryIntake(), host="127.0.0.1", port=0, offer=OFFER, clock=SystemClock())
     start = time.monotonic()
     await server.close()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5, "its grace is far longer"
 
 
 @on_both_loops

@@ -231,7 +231,8 @@ async def test_not_before_its_time(house: House, author: Author) -> None:
     assert len(relay.mails) == 2
 
 
-async def test_a_wake_up_starts_it_at_once(house: House, author: Author) -> None:
+async def test_a_wake_up_starts_it_at_once(house: House, author: Author, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "LOOK_AGAIN_S", 60.0)
     async with FakeRelay().serving() as relay:
         runner, stop = runner_of(house, to(relay)), asyncio.Event()
         with house.hub.listening(WAKE_QUEUE, "") as woken:
@@ -239,9 +240,7 @@ async def test_a_wake_up_starts_it_at_once(house: House, author: Author) -> None
             await asyncio.sleep(0.1)
             attempt = await author.queue(ONE)
             woken.set()
-            async with asyncio.timeout(0.8):
-                while await state_of(house, attempt) != "sent":
-                    await asyncio.sleep(0.01)
+            await becomes(house, attempt, "sent")
             stop.set()
             await running
     assert relay.sessions == 1

@@ -257,25 +257,25 @@ async def test_the_loop_delivers_when_woken_and_drains_when_stopped(run: House, 
 async def test_bad_receivers_hold_up_no_good_one(run: House, receiver: Receiver) -> None:
     """Each way of being bad: while they have their fifteen seconds, the good one has everything at once."""
     agent, stop = await run.agent(), asyncio.Event()
-    works = Works(run, timeout_s=4.0)
+    works = Works(run, timeout_s=15.0)
     manners = [hangs, trickles, floods, resets, says(b"nonsense\r\n\r\n"), status(500)]
-    async with contextlib.AsyncExitStack() as stack:
-        bad = [await stack.enter_async_context(Receiver(manner).listening()) for manner in manners]
-        for one in bad:
-            await hook(agent, one.url)
-        await hook(agent, receiver.url)
-        with run.hub.listening(WAKE_DELIVERIES, "") as woken:
+    with run.hub.listening(WAKE_DELIVERIES, "") as woken:
+        async with contextlib.AsyncExitStack() as stack:
+            bad = [await stack.enter_async_context(Receiver(manner).listening()) for manner in manners]
+            for one in bad:
+                await hook(agent, one.url)
+            await hook(agent, receiver.url)
             running = asyncio.create_task(works.runner.run(woken, stop))
             began = time.monotonic()
             await tell(run, agent, count=100)
             await works.publish()
-            await receiver.count(100, within_s=3)
-            took = time.monotonic() - began
-            assert took < 3
+            # A second on a machine that does nothing else; any that waited for a bad one would wait for fifteen.
+            await receiver.count(100, within_s=12)
+            assert time.monotonic() - began < 12
             assert len(bad[0].got) <= 16
             stop.set()
-            await running
-        works.fetcher.close()
+        await running
+    works.fetcher.close()
 
 
 async def test_a_master_key_can_be_changed(

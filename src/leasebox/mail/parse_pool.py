@@ -25,6 +25,7 @@ INLINE_COLD_BYTES: Final = SMALL_OCTETS
 ANSWER_BYTES: Final = 256 * 1024 * 1024
 WALL_FACTOR: Final = 5.0
 """Wall time allowed for each second of CPU: a loaded machine is no fault of the mail's."""
+_LAST_WORDS_S: Final = 2.0
 # Workers read what strangers wrote, so they get no secret of ours.
 _ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LANG", "LC_ALL")
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
@@ -166,6 +167,12 @@ class _Worker:
     async def end(self) -> int:
         """Kill the process if it still lives; its return code. May be called twice."""
         self._jobs.close()
+        if self._answers.at_eof():
+            # It ends by itself, and tells why. To kill it now could reap it under its watcher's hands (CPython's
+            # Popen.kill looks first), and nobody would learn what it died of.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    return await self._process.wait()
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.kill()
