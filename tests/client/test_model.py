@@ -5,7 +5,9 @@ import json
 import msgspec
 import pytest
 
+from leasebox.client import model
 from leasebox.client.model import Lease, Message, Page, Session, decode
+from leasebox.mail import views
 from leasebox.values.secret import Secret
 from tests.client.fake_server import LEASE, MAIL, WHOLE
 
@@ -21,6 +23,23 @@ def test_a_whole_message_is_read() -> None:
     assert message.extraction.codes[0].code == "428193"
     assert message.attachments[0].filename == "a.txt"
     assert message.auth.dkim == "pass"
+
+
+@pytest.mark.parametrize(
+    ("view", "kept"),
+    [
+        (views.MessageItem, model.MessageSummary),
+        (views.MessageView, model.Message),
+        (views.AttachmentView, model.Attachment),
+        (views.AuthView, model.Authentication),
+        (views.CodeView, model.Code),
+        (views.LinkView, model.Link),
+    ],
+)
+def test_nothing_that_the_service_tells_of_a_mail_is_dropped(
+    view: type[msgspec.Struct], kept: type[msgspec.Struct]
+) -> None:
+    assert set(view.__struct_fields__) <= set(kept.__struct_fields__)
 
 
 def test_pages_hold_their_kind() -> None:

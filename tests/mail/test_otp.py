@@ -105,6 +105,10 @@ HOSTILE = {
     "unseen signs": "\u200b" * 8_000_000,
     "foreign digits": "٤" * 12_000_000,
     "combining marks": "e\u0301\u0327" * 4_000_000,
+    "a run of combining marks": "e" + "\u0300\u0323" * 4_000_000,
+    "a run of marks in disguise": "ｶ" + "\uff9e\u0323" * 4_000_000,
+    "runs of combining marks": ("e" + "\u0300\u0323" * 15) * 400_000,
+    "signs that grow": "ﷺ" * 4_000_000,
 }
 
 

@@ -1,6 +1,7 @@
 """Words as they are indexed and sought, in scripts with and without spaces."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -46,4 +47,12 @@ def test_a_whole_mail_is_folded_quickly_and_only_as_far_as_it_is_indexed() -> No
     started = time.process_time()
     assert len(indexed("码" * 1_000_000)) == 3 * INDEXED_CHARS
     assert len(indexed("ﷺ" * 1_000_000)) <= 18 * INDEXED_CHARS
+    assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize("fold", [indexed, sought])
+@pytest.mark.parametrize("marks", ["\u0300\u0323", "\uff9e\u0323", "\u0f73"])
+def test_a_run_of_combining_marks_costs_no_more(fold: Callable[[str], str], marks: str) -> None:
+    started = time.process_time()
+    assert len(fold("code" + marks * 1_000_000)) < 100
     assert time.process_time() - started < 1.0

@@ -108,7 +108,10 @@ class Authentication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail as lists and `wait` show it. Untrusted: sender…, to, subject, preview, otp_code, verification_link."""
+    """A mail as lists and `wait` show it. Untrusted: sender…, to, subject, preview, otp_code, verification_link.
+
+    raw_ref: the path of the raw mail.
+    """
 
     message_id: str
     mailbox_id: str
@@ -128,6 +131,7 @@ class MessageSummary(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     has_attachments: bool = False
     size_bytes: int = 0
+    raw_ref: str = ""
     auth: Authentication = Authentication()
 
 
@@ -139,12 +143,14 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
-    """A file in a mail; filename and content_type are untrusted."""
+    """A file in a mail; filename, content_type and content_id are untrusted. disposition: `attachment` or `inline`."""
 
     attachment_id: str
     filename: str | None = None
     content_type: str = ""
     size_bytes: int = 0
+    content_id: str | None = None
+    disposition: str = ""
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +185,10 @@ class Extraction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Message(MessageSummary, frozen=True, kw_only=True):
-    """A whole mail. Everything that its sender wrote is untrusted. extracted_text: without the mails that it quotes."""
+    """A whole mail. Everything that its sender wrote is untrusted. extracted_text: without the mails that it quotes.
+
+    defects: what was found amiss in how it was written.
+    """
 
     cc: tuple[Address, ...] = ()
     reply_to: tuple[Address, ...] = ()
@@ -190,6 +199,7 @@ class Message(MessageSummary, frozen=True, kw_only=True):
     html: str | None = None
     attachments: tuple[Attachment, ...] = ()
     extraction: Extraction = Extraction()
+    defects: tuple[str, ...] = ()
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):

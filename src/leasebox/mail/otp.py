@@ -235,7 +235,7 @@ def _names_other(low: str, shape: Shape, gap: str, mark: Mark, further: list[Mar
     if _NUMBER.search(gap) or _SENTENCE_END.search(gap) or gap.count("\n") > 1:
         return False
     words = len(_WORD.findall(gap))
-    if "\n" in gap and (words or (mark.kind == "mild" and shape.alone)):
+    if "\n" in gap and (words or (mark.kind == "mild" and shape.alone) or _ends_subject(low, shape, mark)):
         return False
     if words > 3:
         return False
@@ -248,6 +248,11 @@ def _names_other(low: str, shape: Shape, gap: str, mark: Mark, further: list[Mar
             if other.kind in claims:
                 return False
     return True
+
+
+def _ends_subject(low: str, shape: Shape, mark: Mark) -> bool:
+    """Whether a name stands in the first line and what follows is a sentence: "Your account\\n481920 is your code"."""
+    return not shape.alone and mark.end <= low.find("\n")
 
 
 def _is_compound(low: str, first: Mark, second: Mark) -> bool:

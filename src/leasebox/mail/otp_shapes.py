@@ -33,8 +33,9 @@ _CANDIDATE: Final = re.compile(
     r"(?<![0-9A-Za-z])(?:"
     r"(?P<cells>[0-9A-Z](?:[ \n][0-9A-Z]){3,9}(?![ ][0-9]))"
     r"|(?<![0-9][ -])(?P<groups>[0-9]{2,5}(?P<gap>[ -])[0-9]{2,5}(?:(?P=gap)[0-9]{2,5}){0,2}(?![ -][0-9]))"
-    r"|(?P<prefixed>[A-Z]{1,4}-[0-9]{4,8})"
-    r"|(?P<dashed>[0-9A-Z]{3,5}-[0-9A-Z]{3,5}(?:-[0-9A-Z]{3,5})?)"
+    # One letter or two are a brand's (G-123456, FB-77120), which its form has printed already; more belong to the code.
+    r"|(?P<prefixed>[A-Z]-[0-9]{4,8}|[A-Z]{2}-[0-9]{5,8})"
+    r"|(?P<dashed>[0-9A-Z]{3,5}-[0-9A-Z]{3,5}(?:-[0-9A-Z]{3,5})?|[A-Z]{2,6}-[0-9]{4,8})"
     r"|(?P<digits>[0-9]{4,10})"
     r"|(?P<mixed>(?:[A-Za-z]{1,9}[0-9]|[0-9]{1,9}[A-Za-z])[0-9A-Za-z]{2,8})"
     r"|(?P<letters>[A-Z]{4,10})"
@@ -55,6 +56,7 @@ _LEADS: Final = re.compile(
 )
 _TRAILS: Final = re.compile(r"[\"'”»』」\])】]?\s*(?:is|ist|es|est|é|è|—|–|-|jest|to|är|er)\s")
 _ADORNMENT: Final = " \t*_-=~|>[](){}«»“”\"'`•·:.#「」『』【】"
+_REFERENCE: Final = re.compile("[A-Z]+-[0-9]+")
 _ORDERED: Final = ("0123456789", "1234567890")
 
 
@@ -88,6 +90,8 @@ def _judge(raw: str, kind: str) -> tuple[str, float] | None:
         return raw, 0.0
     if kind == "mixed" and raw not in (raw.upper(), raw.lower()):
         return raw, 0.0
+    if kind == "dashed" and _REFERENCE.fullmatch(raw):
+        return raw, 0.4
     return raw, {"dashed": 0.7, "mixed": 0.4, "letters": -0.2}[kind]
 
 

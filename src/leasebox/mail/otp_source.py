@@ -12,6 +12,7 @@ from leasebox.mail.reply_words import (
     WROTE,
     WROTE_UNSPACED,
 )
+from leasebox.values.normal_form import nfkc
 
 TEXT_CAP: Final = 256_000
 """Characters of one text that are read; the rest is cut."""
@@ -19,11 +20,14 @@ SUBJECT_CAP: Final = 1_000
 
 
 def normalise(text: str) -> str:
-    """NFKC, dashes as "-", digits of all scripts as 0-9, signs that nobody sees removed. Total and linear."""
+    """NFKC, dashes as "-", digits of all scripts as 0-9, signs that nobody sees removed. Total and linear.
+
+    NFKC makes up to 18 characters of one: what a text has gained beyond TEXT_CAP is cut.
+    """
     if text.isascii():
         return text.replace("\r", "") if "\r" in text else text
     # A full-width comma ends a clause; NFKC would make it one that could stand within a number.
-    text = unicodedata.normalize("NFKC", text.replace("，", "、")).translate(_SIGNS)
+    text = nfkc(text.replace("，", "、"))[: max(len(text), TEXT_CAP)].translate(_SIGNS)
     return _FOREIGN_DIGIT.sub(lambda m: str(unicodedata.digit(m[0], 0)), text)
 
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from leasebox.mail import charsets
 from leasebox.mail.headers import decode_field
 from leasebox.mail.mime_bounds import FILENAME_BYTES, PARAMETERS, STRUCTURED_BYTES, Defects
+from leasebox.values.normal_form import nfc
 
 _MAIN: Final = re.compile(rb"\s*([A-Za-z0-9!#$&^_.+-]{1,127}(?:/[A-Za-z0-9!#$&^_.+*-]{1,127})?)")
 _GAP: Final = re.compile(rb"[;\s]*")
@@ -63,7 +64,7 @@ def safe_filename(name: str, content_type: str, path: str) -> str:
 
     Where nothing is left it is made from the part's place and type. At most FILENAME_BYTES of UTF-8.
     """
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name[:1000]))[-1]
+    last = re.split(r"[/\\]", nfc(name[:1000]))[-1]
     kept = "".join(char for char in last if unicodedata.category(char)[0] != "C")
     kept = " ".join(_UNSAFE.sub("_", kept).split()).strip(" .")
     if not kept:

@@ -19,9 +19,9 @@ from leasebox.mail.parse_worker import FRAME, Reading, read, unreadable
 from leasebox.values.errors import Unavailable
 
 INLINE_BYTES: Final = 16 * 1024
-"""Mails up to this size are always read on the event loop: 15 ms in the worst case measured, mostly below 1 ms."""
+"""Mails up to this size are always read on the event loop: 20 ms in the worst case measured, mostly below 1 ms."""
 INLINE_COLD_BYTES: Final = SMALL_OCTETS
-"""The same while no worker lives: 45 ms in the worst case measured, but starting a worker takes 150."""
+"""The same while no worker lives: 60 ms in the worst case measured, but starting a worker takes 150."""
 ANSWER_BYTES: Final = 256 * 1024 * 1024
 WALL_FACTOR: Final = 5.0
 """Wall time allowed for each second of CPU: a loaded machine is no fault of the mail's."""

@@ -5,8 +5,9 @@ character counts as a word and a sought word is a phrase of them.
 """
 
 import re
-import unicodedata
 from typing import Final
+
+from leasebox.values.normal_form import nfkc
 
 INDEXED_CHARS: Final = 50_000
 """Characters of a text that can be found."""
@@ -40,4 +41,4 @@ def _phrase(run: re.Match[str]) -> str:
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).lower()
+    return nfkc(text).lower()

@@ -1,12 +1,12 @@
 """The subject that answers share: without "Re:", list tags and the like (RFC 5256 §2.1, in more languages). Pure."""
 
 import re
-import unicodedata
 from hashlib import blake2b
 from typing import Final
 
 from leasebox.mail.otp_source import is_reply
 from leasebox.mail.reply_words import FORWARD_PREFIX, REPLY_PREFIX
+from leasebox.values.normal_form import nfkc
 
 SUBJECT_CAP: Final = 1_000
 """Characters of a subject that are read."""
@@ -24,7 +24,7 @@ def answers(subject: str) -> bool:
 
 def base_subject(subject: str) -> str:
     """What is left without prefixes, tags and trailers: one case, one spelling (NFKC), single spaces."""
-    text = " ".join(unicodedata.normalize("NFKC", subject[:SUBJECT_CAP]).casefold().split())
+    text = " ".join(nfkc(subject[:SUBJECT_CAP]).casefold().split())
     at = 0
     while (cut := _PREFIX.match(text, at)) or ((cut := _TAG.match(text, at)) and cut.end() < len(text)):
         at = cut.end()
