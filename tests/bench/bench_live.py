@@ -71,7 +71,7 @@ class _Reader:
             writer.close()
 
 
-def rows(readers: int = 100, facts: int = 3_000, rounds: int = 300) -> list[Row]:
+def rows(readers: int = 100, facts: int = 6_000, rounds: int = 300) -> list[Row]:
     """Commit to event for one reader and for many, and many readers of many facts while Redis restarts."""
     with tempfile.TemporaryDirectory() as folder, opened_room(Path(folder) / "home") as room:
         migrate.upgrade(room.database_url)

@@ -53,10 +53,14 @@ async def test_only_released_leases_are_taken_as_released(house: House) -> None:
     assert await value(house, TELL_AT, lease_id) is not None
 
 
-async def test_mailboxes_are_counted_for_their_tenant(house: House) -> None:
+async def test_mailboxes_are_their_tenants_and_say_how_their_latest_lease_stands(house: House) -> None:
     agent, other = await house.agent(), await house.agent()
-    box = MailboxId.parse((await agent.lease())["mailbox_id"])
+    lease = await agent.lease()
+    box = MailboxId.parse(lease["mailbox_id"])
     own, theirs = (TenantId.parse(each.session["tenant_id"]) for each in (agent, other))
-    assert await house.db.read(lambda tx: life_store.known(tx, own, [box, MailboxId(int=7)])) == 1
-    assert await house.db.read(lambda tx: life_store.known(tx, theirs, [box])) == 0
+    await agent.http.post(f"/v2/mailboxes/leases/{lease['lease_id']}/pause")
+    (latest,) = await house.db.read(lambda tx: life_store.latest(tx, own, [box, MailboxId(int=7)]))
+    assert (latest["state"], latest["frozen_at"]) == ("paused", None)
+    assert latest["expires_at"].isoformat().replace("+00:00", "Z") == lease["expires_at"]
+    assert await house.db.read(lambda tx: life_store.latest(tx, theirs, [box])) == []
     assert await house.db.read(lambda tx: life_store.last_end(tx, theirs, [box])) is None

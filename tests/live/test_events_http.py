@@ -194,7 +194,6 @@ async def test_a_key_limited_to_mailboxes_hears_of_these_only(house: House) -> N
         await happen(house, agent, "own", mailbox=own["mailbox_id"])
         assert await stream.has(1) == ["own"]
         await everything.has(3)
-        assert "id" not in stream.blocks[0]  # it would be an event of another mailbox
         foreign = everything.events[0]["event_id"]
     async with house.client(headers={"authorization": token}) as http:
         for params in ({"last_event_id": foreign}, {"mailbox_id": other["mailbox_id"]}):
@@ -203,6 +202,55 @@ async def test_a_key_limited_to_mailboxes_hears_of_these_only(house: House) -> N
         listed = (await http.get(LOG)).json()["items"]
         assert [each["data"]["name"] for each in listed] == ["own"]
         assert (await http.get(LOG, params={"after": foreign})).status_code == 404
+
+
+async def test_a_limited_keys_stream_that_broke_before_its_first_event_misses_nothing(house: House) -> None:
+    agent = await house.agent()
+    own, other = await agent.lease(), await agent.lease()
+    token = f"Bearer {(await limited_key(agent, own['mailbox_id']))['api_key']}"
+    known: list[str] = []
+    for before in ([], ["own"]):
+        await happen(house, agent, "other", mailbox=other["mailbox_id"])
+        await happen(house, agent, *before, mailbox=own["mailbox_id"])
+        known += ["other", *before]
+        events = await told(house, agent, len(known))
+        async with reading(house, token) as stream:
+            place = stream.last_id
+        assert stream.events == []
+        assert place not in {each["event_id"] for each in events if each["mailbox_id"] != own["mailbox_id"]}
+        await happen(house, agent, "between", mailbox=own["mailbox_id"])
+        known += ["between"]
+        async with reading(house, token, last_event_id=place) as again:
+            assert await again.has(1) == ["between"]
+        async with house.client(headers={"authorization": token}) as http:
+            listed = (await http.get(LOG, params={"after": place})).json()["items"]
+            assert [each["data"]["name"] for each in listed] == ["between"]
+
+
+async def test_a_mailbox_that_is_paused_or_frozen_cannot_be_asked_for(house: House) -> None:
+    agent = await house.agent()
+    lease, other = await agent.lease(), await agent.lease()
+    lease_id = LeaseId.parse(lease["lease_id"])
+    boxes = [other["mailbox_id"], lease["mailbox_id"]]
+
+    async def answers() -> list[tuple[int, str | None]]:
+        found = []
+        for path, params in ((ROUTE, {"timeout_s": 0}), (LOG, {}), ("/v2/threads", {})):
+            named = {"mailbox_id": lease["mailbox_id"] if path == "/v2/threads" else boxes, **params}
+            answer = await agent.http.get(path, params=named)
+            found.append((answer.status_code, answer.json()["error"] if answer.status_code != 200 else None))
+        assert (await agent.http.get(LOG, params={"mailbox_id": other["mailbox_id"]})).status_code == 200
+        assert (await agent.http.get(ROUTE, params={"timeout_s": 0})).status_code == 200
+        return found
+
+    assert await answers() == [(200, None)] * 3
+    await agent.http.post(f"/v2/mailboxes/leases/{lease['lease_id']}/pause")
+    assert await answers() == [(403, "mailbox_paused")] * 3
+    await kit_mail.change(house, "UPDATE leases SET frozen_at = $2 WHERE id = $1", lease_id, house.clock.now())
+    assert await answers() == [(403, "mailbox_frozen")] * 3
+    await kit_mail.change(house, "UPDATE leases SET frozen_at = NULL WHERE id = $1", lease_id)
+    await agent.http.post(f"/v2/mailboxes/leases/{lease['lease_id']}/resume")
+    assert await answers() == [(200, None)] * 3
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from leasebox.identity.model import Caller
 from leasebox.infra.web.sockets import MOST_CHARS
 from leasebox.live import socket_http
+from leasebox.live.stream import Streams
+from leasebox.values.errors import Unavailable
 from leasebox.values.facts import INVOICE_ISSUED, LEASE_RELEASED, OTP_EXTRACTED, PUBLIC
 from leasebox.values.ids import EventId, MailboxId, TenantId
 from tests import kit_mail
-from tests.kit import House, opened
+from tests.kit import Agent, House, opened
 from tests.kit_mail import until
 from tests.live.readers import bearer, connected, happen, publishing, reading
 from tests.live.test_events_http import BEGINNING, LOG, limited_key, told
@@ -136,6 +139,8 @@ async def test_pings_are_answered_and_pongs_taken(house: House, monkeypatch: pyt
         ('{"subscribe": {"types": ["message.lost"]}}', 4400, "bad_request"),
         ('{"subscribe": {"types": ["usage.denied"]}}', 4400, "bad_request"),
         ('{"subscribe": {"types": "message.received"}}', 4400, "bad_request"),
+        ('{"subscribe": {"mailbox_ids": []}}', 4400, "bad_request"),
+        ('{"subscribe": {"types": []}}', 4400, "bad_request"),
         ('{"subscribe": {"mailbox_ids": ["mbx_x"]}}', 4404, "not_found"),
         (f'{{"subscribe": {{"mailbox_ids": ["{MailboxId(int=77)}"]}}}}', 4404, "not_found"),
         ('{"subscribe": {"last_event_id": "evt_x"}}', 4404, "not_found"),
@@ -222,10 +227,84 @@ async def test_mailboxes_and_events_of_others_look_like_none(house: House) -> No
             assert await socket.over() == 4404
     async with connected(house, authorization=f"Bearer {key['api_key']}") as socket:
         socket.say({"subscribe": {}})
-        assert (await socket.hears("subscribed"))["subscribed"]["last_event_id"] is None
+        place = (await socket.hears("subscribed"))["subscribed"]["last_event_id"]
         await happen(house, agent, "second", mailbox=second["mailbox_id"])
         await happen(house, agent, "own", mailbox=own["mailbox_id"])
         assert await socket.has(1) == ["own"]
+    async with connected(house, authorization=f"Bearer {key['api_key']}") as again:
+        again.say({"subscribe": {"last_event_id": place}})
+        assert await again.has(1) == ["own"]
+
+
+async def test_a_mailbox_that_is_paused_cannot_be_subscribed_to(house: House) -> None:
+    agent = await house.agent()
+    lease = await agent.lease()
+    await agent.http.post(f"/v2/mailboxes/leases/{lease['lease_id']}/pause")
+    async with connected(house, authorization=bearer(agent)) as socket:
+        socket.say({"subscribe": {"mailbox_ids": [lease["mailbox_id"]]}})
+        assert await socket.over() == 4403
+        assert (await socket.hears("error"))["error"] == "mailbox_paused"
+
+
+async def revoked(house: House, agent: Agent, key: dict[str, str]) -> None:
+    assert (await agent.http.delete(f"/v2/api-keys/{key['api_key_id']}")).status_code == 204
+    house.clock.advance(seconds=1)  # what the process remembers of it is too old now
+
+
+@pytest.mark.parametrize("message", [{"subscribe": {}}, {"ping": 1}, {"pong": 1}], ids=["subscribe", "ping", "pong"])
+async def test_whatever_is_said_with_a_revoked_credential_ends_it(
+    house: House, message: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A stream that is begun anew and anew comes to no check of its own; nor does who pings come to the silent one's.
+    monkeypatch.setattr("leasebox.live.stream._CHECK_S", 3600)
+    monkeypatch.setattr(socket_http, "_CHECK_S", 3600)
+    monkeypatch.setattr(socket_http, "_PATIENCE_S", 3600)
+    agent = await house.agent()
+    key = await limited_key(agent)
+    async with connected(house, authorization=f"Bearer {key['api_key']}") as socket:
+        await socket.hears("authenticated")
+        if "subscribe" in message:
+            socket.say(message)
+            await socket.hears("subscribed")
+        await revoked(house, agent, key)
+        await happen(house, agent, "secret")
+        said = len(socket.heard)
+        socket.say(message)
+        assert await socket.over() == 4401
+        assert not [each for each in socket.heard[said:] if "subscribed" in each or "pong" in each]
+
+
+async def test_who_waits_with_a_revoked_credential_is_sent_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_http, "_CHECK_S", 0.05)
+    monkeypatch.setattr(socket_http, "_PATIENCE_S", 3600)
+    agent = await house.agent()
+    key = await limited_key(agent)
+    async with connected(house, authorization=f"Bearer {key['api_key']}") as socket:
+        await socket.hears("authenticated")
+        await revoked(house, agent, key)
+        assert await socket.over() == 4401
+        assert (await socket.hears("error"))["error"] == "unauthorized"
+
+
+async def test_who_waits_while_the_database_is_away_stays(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_http, "_CHECK_S", 0.05)
+    asked = 0
+
+    async def away(streams: Streams, authorization: str | None) -> Caller:
+        del streams, authorization
+        nonlocal asked
+        asked += 1
+        raise Unavailable("away", retry_after_s=1)
+
+    async def looked() -> bool:
+        return asked >= 2
+
+    monkeypatch.setattr(Streams, "still", away)
+    agent = await house.agent()
+    async with connected(house, authorization=bearer(agent)) as socket:
+        await until(looked)
+        socket.say({"ping": 1})
+        assert await socket.hears("pong") == {"pong": 1}
 
 
 async def test_who_signs_out_or_is_suspended_is_cut_off(house: House) -> None:
@@ -306,6 +385,28 @@ async def test_a_tenant_has_only_so_many_streams(house: House, monkeypatch: pyte
         await happen(house, agent, "1")
         socket.say({"subscribe": {}})
         assert await socket.over() == 4429
+
+
+async def test_who_has_signed_in_counts_as_a_stream(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leasebox.live.stream.MOST_STREAMS", 2)
+    agent, other = await house.agent(), await house.agent()
+    async with connected(house, authorization=bearer(agent)) as first:
+        await first.hears("authenticated")
+        async with connected(house, authorization=bearer(agent)) as second, connected(house) as stranger:
+            await second.hears("authenticated")
+            stranger.say({"authenticate": {"token": agent.session["access_token"]}})
+            assert await stranger.over() == 4429
+            assert (await stranger.hears("error"))["error"] == "rate_limited"
+            for _ in range(3):  # a subscription counts in its socket's stead
+                first.say({"subscribe": {}})
+            await happen(house, agent, "1")
+            assert await first.has(1) == ["1"]
+            assert (await agent.http.get("/v2/events", params={"timeout_s": 0})).status_code == 429
+            async with connected(house, authorization=bearer(other)) as third:
+                await third.hears("authenticated")
+        assert (await agent.http.get("/v2/events", params={"timeout_s": 0})).status_code == 200
+    async with reading(house, bearer(agent)), reading(house, bearer(agent)) as last:
+        assert last.status == 200
 
 
 async def test_paths_that_are_none_are_closed(house: House) -> None:

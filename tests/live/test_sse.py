@@ -24,7 +24,6 @@ def test_an_event_is_one_block_with_its_id_type_and_body() -> None:
 
 def test_the_beginning_gives_a_place_without_an_event() -> None:
     assert fields(sse.opening("evt_1")) == {"retry": "1000", "id": "evt_1"}
-    assert fields(sse.opening(None)) == {"retry": "1000"}
 
 
 def test_the_last_words_have_no_id_so_that_readers_go_on_from_the_last_event() -> None:

@@ -40,13 +40,18 @@ async def last_end(tx: Tx, tenant_id: TenantId, mailbox_ids: Collection[MailboxI
     return await life_store.last_end(tx, tenant_id, list(mailbox_ids))
 
 
-async def require_mailboxes(tx: Tx, caller: Caller, mailbox_ids: Collection[MailboxId]) -> None:
-    """That the caller may hear of all of these mailboxes, erased ones included. Raises NotFound."""
+async def require_mailboxes(tx: Tx, caller: Caller, mailbox_ids: Collection[MailboxId]) -> Sequence[Record]:
+    """That all of these mailboxes are the caller's, erased ones included. Raises NotFound.
+
+    Gives of each one's latest lease what `service.reading_refusal` asks for: state, frozen_at, expires_at.
+    """
     for mailbox_id in mailbox_ids:
         caller.reach(mailbox_id)
     wanted = set(mailbox_ids)
-    if await life_store.known(tx, caller.tenant_id, list(wanted)) < len(wanted):
+    found = await life_store.latest(tx, caller.tenant_id, list(wanted)) if wanted else []
+    if len(found) < len(wanted):
         raise NotFound("No such mailbox.")
+    return found
 
 
 def _fact(row: Record, type_: str, at: datetime) -> Fact:

@@ -25,7 +25,12 @@ _LAST_END = """
 SELECT CASE WHEN bool_and(tell_at IS NULL) THEN max(expires_at) END FROM leases
 WHERE tenant_id = $1 AND mailbox_id = ANY ($2)
 """
-_KNOWN = "SELECT count(*) FROM mailboxes WHERE tenant_id = $1 AND id = ANY ($2)"
+_LATEST = """
+SELECT l.state, l.frozen_at, l.expires_at FROM mailboxes m JOIN LATERAL (
+    SELECT * FROM leases WHERE mailbox_id = m.id AND tenant_id = m.tenant_id ORDER BY id DESC LIMIT 1
+) l ON true
+WHERE m.tenant_id = $1 AND m.id = ANY ($2)
+"""
 
 
 async def take_due(tx: Tx, at: datetime, limit: int) -> list[Record]:
@@ -43,6 +48,6 @@ async def last_end(tx: Tx, tenant_id: TenantId, mailbox_ids: Sequence[MailboxId]
     return ended
 
 
-async def known(tx: Tx, tenant_id: TenantId, mailbox_ids: Sequence[MailboxId]) -> int:
-    """How many of these mailboxes the tenant has or had."""
-    return int(await tx.value(_KNOWN, tenant_id, mailbox_ids))
+async def latest(tx: Tx, tenant_id: TenantId, mailbox_ids: Sequence[MailboxId]) -> list[Record]:
+    """The latest lease of each of these mailboxes that the tenant has or had: state, frozen_at, expires_at."""
+    return await tx.all(_LATEST, tenant_id, mailbox_ids)

@@ -19,7 +19,6 @@ from leasebox.infra.web.listing import Limit, Page
 from leasebox.infra.web.problem import problem
 from leasebox.infra.web.routes import Given, known_id, needs, request_id
 from leasebox.infra.web.streaming import EndlessBody, SlowReader, chunked
-from leasebox.leases import life
 from leasebox.live import sse
 from leasebox.live.stream import SCOPE, Order, Stream, Streams, event_id_of, position_behind, require_types
 from leasebox.values.errors import BadRequest, LeaseboxError
@@ -90,6 +89,7 @@ class EventRoutes(Controller):
         from this side, the last event is `stream.closed` and tells why: a credential that ended, all leases of the
         mailboxes asked for have ended, this process is about to stop (connect again). A reader that takes nothing for
         20 seconds is cut off. Browsers that cannot send `Authorization` use the WebSocket `/v2/events/ws`.
+        A mailbox that is paused or frozen cannot be asked for (403).
         """
         place = last_event_header if last_event_header is not None else last_event_id
         order = Order(_mailboxes(mailbox_id), types or (), event_id_of(place))
@@ -112,12 +112,13 @@ class EventRoutes(Controller):
 
         To miss nothing, keep the `event_id` of the last event that you have handled and ask for what is `after` it;
         `evt_00000000000000000000000000` stands before the first of all. Pages stay stable while events are added.
+        A mailbox that is paused or frozen cannot be asked for (403).
         """
         boxes, wanted = _mailboxes(mailbox_id), types or PUBLIC
         require_types(wanted)
 
         async def body(tx: Tx) -> tuple[_Place, list[PublishedFact]]:
-            await life.require_mailboxes(tx, caller, boxes)
+            await self.streams.require_mailboxes(tx, caller, boxes)
             place = _Place.read(cursor) or await _start(tx, caller, event_id_of(after))
             within = boxes or (None if caller.mailbox_ids is None else list(caller.mailbox_ids))
             read = facts_order.after if place.is_forward else facts_order.before

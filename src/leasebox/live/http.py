@@ -67,7 +67,9 @@ class WaitRoutes(Controller):
 
         `since` is the id of the last message you have seen (then nothing is ever missed, even what became visible out
         of order), or a time: messages received then or later count, those already there too. Without it only messages
-        that become visible from now on count. `from` is a whole address, or a domain with everything under it.
+        that become visible from now on count. A deleted message's place is not kept: behind its id all that is still
+        there counts again, the oldest first, so an old code may come as if it were new. `from` is a whole address, or
+        a domain with everything under it.
         Only an answer with a message is metered. What could not be paid then is refused at once.
         """
         query, seen = await self._question(caller, known_id(MailboxId, mailbox_id), since, has, sender, subject)

@@ -24,7 +24,7 @@ from leasebox.live.feed import Told
 from leasebox.live.hub import DOOR
 from leasebox.live.stream import SCOPE, Order, Place, Stream, Streams, event_id_of
 from leasebox.values.clock import Clock, rfc3339
-from leasebox.values.errors import BadRequest, LeaseboxError, Unauthorized
+from leasebox.values.errors import BadRequest, LeaseboxError, Unauthorized, Unavailable
 from leasebox.values.ids import MailboxId
 
 SPOKEN = """\
@@ -33,8 +33,9 @@ What happens to mailboxes and money, told alike by `GET /v2/events` (server-sent
 
 On the WebSocket all messages are JSON texts. Send `{"authenticate": {"token": "…"}}` first, unless the handshake had an
 `Authorization` header; a token never stands in a URL. Then
-`{"subscribe": {"mailbox_ids": […], "types": […], "last_event_id": "evt_…"}}`, each field as it is wanted; it is
-answered with `{"subscribed": …}` and events follow. A later `subscribe` changes what is wanted, without loss or repeat.
+`{"subscribe": {"mailbox_ids": […], "types": […], "last_event_id": "evt_…"}}`, each field as it is wanted, no list
+empty; it is answered with `{"subscribed": …}` and events follow. A later `subscribe` changes what is wanted, without
+loss or repeat. A connection that has signed in counts as one of the tenant's streams, and ends with its credential.
 A `{"ping": …}` comes when nothing happened for 15 seconds, and one of yours is answered with `{"pong": …}`. Whatever
 ends the connection is said before in one message as HTTP would say it (`error`, `message`, `fix`), with the close code
 4000 + the HTTP status; 1012 means: connect again now. Go on with the last `event_id` that you have.
@@ -44,10 +45,12 @@ _DOOR = "websocket"
 _HEARTBEAT_S = 15.0
 # For saying who one is and what one wants.
 _PATIENCE_S = 10.0
+# How often a credential is looked at while no stream does so.
+_CHECK_S = 1.0
 # RFC 6455 §7.4: 4000–4999 are ours, and say what HTTP would have; 1012 (IANA): the service restarts.
 _CODES = 4000
 _RESTARTING = 1012
-_Texts = Annotated[list[str], msgspec.Meta(max_length=100)]
+_Texts = Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
 
 
 class Authenticate(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,7 +60,10 @@ class Authenticate(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Subscribe(msgspec.Struct, forbid_unknown_fields=True):
-    """What is wanted from now on; a later one replaces it. Without last_event_id a first one begins now."""
+    """What is wanted from now on; a later one replaces it. Without last_event_id a first one begins now.
+
+    mailbox_ids, types: all where they are left out or null.
+    """
 
     mailbox_ids: _Texts | None = None
     types: _Texts | None = None
@@ -119,11 +125,17 @@ class _Conversation:
         self._telling: asyncio.Task[None] | None = None
         # Where the next subscription goes on: behind what has been told.
         self._place: Place | None = None
+        # Counts as one of the tenant's streams while there is none that counts by itself.
+        self._seat = contextlib.ExitStack()
 
     async def hold(self) -> None:
         """Talk until the other side leaves. Raises LeaseboxError: why it ends from this side."""
-        if self._authorization is not None:
-            await self._admit()
+        with self._seat:
+            if self._authorization is not None:
+                await self._admit()
+            await self._talk()
+
+    async def _talk(self) -> None:
         hub = self._routes.streams.hub
         hearing = asyncio.create_task(self._hear())
         try:
@@ -141,20 +153,35 @@ class _Conversation:
                 await hearing
 
     async def _next(self, hearing: "asyncio.Task[ClientMessage]", ending: asyncio.Event) -> bool:
-        """Wait for what comes next; whether it is a message. Raises what ended the telling, and NothingAsked."""
+        """Wait for what comes next; whether it is a message. Raises what ended the telling, and as `_first` does."""
         ended = asyncio.create_task(ending.wait())
         tasks: list[asyncio.Task[Any]] = [hearing, ended, *([] if self._telling is None else [self._telling])]
-        patience = _PATIENCE_S if self._telling is None else None
         try:
-            done, _ = await asyncio.wait(tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            done = await self._first(tasks)
         finally:
             ended.cancel()
         ending.clear()
-        if not done:
-            raise NothingAsked("Nothing was asked for.")
         if self._telling is not None and self._telling.done():
             self._telling.result()
         return hearing in done
+
+    async def _first(self, tasks: Sequence["asyncio.Task[Any]"]) -> "set[asyncio.Task[Any]]":
+        """Those that are done first. While nothing is told, raises NothingAsked in the end, and as `_check` does."""
+        patient_until = time.monotonic() + _PATIENCE_S
+        while True:
+            left = max(0.0, min(_CHECK_S, patient_until - time.monotonic())) if self._telling is None else None
+            done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return done
+            if time.monotonic() >= patient_until:
+                raise NothingAsked("Nothing was asked for.")
+            await self._check()
+
+    async def _check(self) -> None:
+        """Whoever signed out, was revoked or suspended meanwhile is sent away; not while the database is."""
+        if self._caller is not None:
+            with contextlib.suppress(Unavailable):
+                self._caller = await self._routes.streams.still(self._authorization)
 
     async def refuse(self, fault: LeaseboxError) -> None:
         """Say why this connection ends."""
@@ -181,10 +208,14 @@ class _Conversation:
                 "Nobody has signed in on this connection.", fix='Send {"authenticate": {"token": "…"}} first.'
             )
         elif message.subscribe is not None:
+            # Each stream trusts in who begins it for a moment: who begins one after the other is looked at each time.
+            self._caller = await self._routes.streams.still(self._authorization)
             await self._subscribe(self._caller, message.subscribe)
-        elif message.ping is not msgspec.UNSET:
-            await self._rated(self._caller)
-            await self._say({"pong": message.ping})
+        else:
+            await self._check()
+            if message.ping is not msgspec.UNSET:
+                await self._rated(self._caller)
+                await self._say({"pong": message.ping})
 
     def _is_known(self, message: ClientMessage) -> bool:
         pinged = message.ping is not msgspec.UNSET or message.pong is not msgspec.UNSET
@@ -202,6 +233,7 @@ class _Conversation:
         self._socket.scope["state"]["tenant"] = str(caller.tenant_id)
         await self._rated(caller)
         wall.enter(caller.tenant_id)
+        self._seat.enter_context(self._routes.streams.counted(caller.tenant_id))
         self._caller = caller
         expires_at = None if caller.expires_at is None else rfc3339(caller.expires_at)
         await self._say({"authenticated": {"tenant_id": str(caller.tenant_id), "expires_at": expires_at}})
@@ -216,20 +248,19 @@ class _Conversation:
         boxes = [known_id(MailboxId, text) for text in wish.mailbox_ids or ()]
         last = event_id_of(wish.last_event_id)
         await self._hush()
+        self._seat.close()
         order = Order(boxes, wish.types or (), last, self._place if last is None else None)
         opened = await self._routes.streams.open(self._authorization, caller, order)
+        self._seat.enter_context(self._routes.streams.counted(caller.tenant_id))
         begins = opened.place.event_id
-        answer = {
-            "mailbox_ids": wish.mailbox_ids,
-            "types": wish.types,
-            "last_event_id": None if begins is None else str(begins),
-        }
+        answer = {"mailbox_ids": wish.mailbox_ids, "types": wish.types, "last_event_id": begins}
         await self._say({"subscribed": answer})
         self._telling = asyncio.create_task(self._tell(opened))
 
     async def _tell(self, opened: Stream) -> None:
         told_at = time.monotonic()
         self._place = opened.place
+        self._seat.close()
         async with contextlib.aclosing(opened.batches()) as batches:
             async for batch in batches:
                 await self._pass_on(batch)

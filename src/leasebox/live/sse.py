@@ -13,10 +13,9 @@ CLOSED = "stream.closed"
 _RETRY_MS = 1_000
 
 
-def opening(event_id: str | None) -> bytes:
+def opening(event_id: str) -> bytes:
     """The beginning: how long to wait before connecting again, and the id to do so from before any event came."""
-    place = b"" if event_id is None else b"id: %b\n" % event_id.encode()
-    return b"retry: %d\n%b\n" % (_RETRY_MS, place)
+    return b"retry: %d\nid: %b\n\n" % (_RETRY_MS, event_id.encode())
 
 
 def event(told: Told) -> bytes:

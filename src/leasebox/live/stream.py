@@ -14,23 +14,28 @@ from leasebox.identity.model import Caller
 from leasebox.infra import facts_order, metrics
 from leasebox.infra.db import Database, Tx
 from leasebox.leases import life
+from leasebox.leases import service as leases
 from leasebox.leases.errors import LeaseEnded
 from leasebox.live.errors import Closing, TooManyStreams, UnknownPlace
 from leasebox.live.feed import Feed, Feeds, Part, Told
 from leasebox.live.hub import Hub, woken
 from leasebox.values.clock import Clock
 from leasebox.values.errors import BadRequest, Unavailable
-from leasebox.values.facts import FACTS, LEASE_EXPIRED, LEASE_RELEASED
+from leasebox.values.facts import FACTS, LEASE_EXPIRED, LEASE_RELEASED, PUBLIC
 from leasebox.values.ids import EventId, MailboxId, MalformedId, TenantId
 
 SCOPE = "mail:read"
 # Each costs a socket, a task and a place in the tenant's feed; an agent needs one.
 MOST_STREAMS = 250
 BEGINNING = EventId(int=0)
-"""Stands before the first event of all."""
+"""Stands before the first event of all: the first of the milestones, whose ids are their positions."""
 
 _TICK_S = 1.0
-_CHECK_S = 1.0
+# With what `Callers` remembers: nobody is told anything a second after its credential ended (contract §2).
+_CHECK_S = 0.2
+# Places between events are a multiple of so many positions; so they tell next to nothing of others' events.
+_MILE = 256
+_POSITIONS = 2**63
 # The last lease's end is committed a moment before it is numbered; and a reader that reconnects gets it too.
 _AFTER_END_S = 1.0
 _ENDED_LONG_AGO = timedelta(seconds=60)
@@ -54,10 +59,10 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A place in a tenant's log. event_id: what a reader names to go on from here; None where it may not know any."""
+    """A place in a tenant's log. event_id: what a reader names to go on from here."""
 
     position: int
-    event_id: str | None
+    event_id: str
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -86,19 +91,27 @@ class Streams:
     async def open(self, authorization: str | None, caller: Caller, order: Order) -> "Stream":
         """A stream that has its place in the log.
 
-        Raises NotFound (a mailbox), UnknownPlace (404), BadRequest (a type), LeaseEnded (410: nothing can come any
-        more), TooManyStreams (429), Unavailable.
+        Raises NotFound, MailboxPaused, MailboxFrozen (a mailbox), UnknownPlace (404), BadRequest (a type), LeaseEnded
+        (410: nothing can come any more), TooManyStreams (429), Unavailable.
         """
         wanted = _wanted(caller, order)
 
         async def start(tx: Tx) -> Place:
-            await life.require_mailboxes(tx, caller, order.mailbox_ids)
+            await self.require_mailboxes(tx, caller, order.mailbox_ids)
             place = order.place or await _place(tx, caller, order.last_event_id)
             await self._require_hope(tx, caller, wanted, place.position)
             return place
 
         self._require_room(caller.tenant_id)
         return Stream(self, authorization, caller, wanted, await self._db.read(start))
+
+    async def require_mailboxes(self, tx: Tx, caller: Caller, mailbox_ids: Sequence[MailboxId]) -> None:
+        """That the caller may ask for these, as for their mail. Raises NotFound, MailboxPaused, MailboxFrozen."""
+        now = self._clock.now()
+        for lease in await life.require_mailboxes(tx, caller, mailbox_ids):
+            refusal = leases.reading_refusal(lease["state"], lease["frozen_at"], lease["expires_at"], now)
+            if refusal is not None:
+                raise refusal
 
     async def _require_hope(self, tx: Tx, caller: Caller, wanted: Wanted, position: int) -> None:
         if not wanted.mailbox_ids:
@@ -118,7 +131,7 @@ class Streams:
 
     @contextlib.contextmanager
     def counted(self, tenant_id: TenantId) -> Iterator[None]:
-        """One more stream while the context lasts. Raises TooManyStreams."""
+        """One more stream, or one who may begin one, while the context lasts. Raises TooManyStreams."""
         self._require_room(tenant_id)
         self._open[tenant_id] += 1
         try:
@@ -166,9 +179,9 @@ class Stream:
     async def batches(self) -> AsyncGenerator[Sequence[Told], None]:
         """Events in order, a few at a time; an empty batch at least each second, so that carriers can do their work.
 
-        Raises Closing (this process ends), Unauthorized, TenantInactive, MissingScope (within a second or two), and
-        LeaseEnded once all leases of the mailboxes that it is limited to have ended and that was told. While the
-        database is away nothing comes, and nothing is lost.
+        Raises Closing (this process ends), Unauthorized, TenantInactive, MissingScope (within a second or two; nothing
+        is told after the first), and LeaseEnded once all leases of the mailboxes that it is limited to have ended and
+        that was told. While the database is away nothing comes, and nothing is lost.
         """
         tenant_id = self._caller.tenant_id
         with self._streams.counted(tenant_id):
@@ -236,17 +249,33 @@ def event_id_of(text: str | None) -> EventId | None:
 async def _place(tx: Tx, caller: Caller, last: EventId | None) -> Place:
     if last is not None:
         return Place(await position_behind(tx, caller, last), str(last))
+    if caller.mailbox_ids is not None:
+        return await _place_among(tx, caller.tenant_id, list(caller.mailbox_ids))
     position, newest = await facts_order.newest(tx, caller.tenant_id) or (0, BEGINNING)
-    # A fact of another mailbox is none of a limited key's business, not even its id.
-    return Place(position, str(newest) if caller.mailbox_ids is None else None)
+    return Place(position, str(newest))
+
+
+async def _place_among(tx: Tx, tenant_id: TenantId, boxes: Sequence[MailboxId]) -> Place:
+    """Now, for who may know these mailboxes only: of another's fact not even the id.
+
+    The last milestone, or the mailboxes' newest fact behind it. However long ago that was, few facts are looked at.
+    """
+    mile = await facts_order.last_position(tx, tenant_id) // _MILE * _MILE
+    behind = await facts_order.after(tx, tenant_id, mile, _MILE, PUBLIC, boxes)
+    return Place(behind[-1].position, str(behind[-1].event_id)) if behind else Place(mile, str(EventId(int=mile)))
 
 
 async def position_behind(tx: Tx, caller: Caller, last: EventId) -> int:
-    """Where an event stands that the caller may know. Raises UnknownPlace."""
+    """Where an event stands that the caller may know, or a milestone. Raises UnknownPlace."""
     if last == BEGINNING:
         return 0
-    within = None if caller.mailbox_ids is None else list(caller.mailbox_ids)
-    found = await facts_order.position_of(tx, caller.tenant_id, last, within)
+    found: int | None
+    if last.int < _POSITIONS:  # which no event's id is
+        is_passed = last.int <= await facts_order.last_position(tx, caller.tenant_id)
+        found = last.int if is_passed and last.int % _MILE == 0 else None
+    else:
+        within = None if caller.mailbox_ids is None else list(caller.mailbox_ids)
+        found = await facts_order.position_of(tx, caller.tenant_id, last, within)
     if found is None:
         raise UnknownPlace("There is no event with this id to go on from.")
     return found
