@@ -41,11 +41,15 @@ _KEPT = ("alembic_version",)
 
 
 class _Template(NamedTuple):
-    """What a fresh database has. guarded: tables with triggers against TRUNCATE; seeds: rows of those not empty."""
+    """What a fresh database has. guarded: tables with triggers against TRUNCATE; seeds: rows of those not empty.
+
+    withheld: tables that even their owner has no right to TRUNCATE.
+    """
 
     shape: str
     tables: tuple[str, ...]
     guarded: tuple[str, ...]
+    withheld: tuple[str, ...]
     seeds: dict[str, list[str]]
 
 
@@ -107,6 +111,11 @@ async def execute(url: str, sql: str) -> None:
         await connection.close()
 
 
+async def take_rights(connection: Any, table: str) -> None:
+    """Give the owner back what migration 0018 withdrew, and stop the triggers: what a forger would do first."""
+    await connection.execute(f"GRANT ALL ON {table} TO CURRENT_USER; ALTER TABLE {table} DISABLE TRIGGER USER")
+
+
 async def _drop(url: str, name: str) -> None:
     """Drop a database as soon as autovacuum has left it."""
     for _ in range(100):
@@ -126,9 +135,15 @@ async def _looked_at(url: str) -> _Template:
         tables = tuple(row[0] for row in await connection.fetch(names))
         on_truncate = "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgtype & 32 > 0"
         guarded = tuple(row[0] for row in await connection.fetch(on_truncate))
+        rights = [await connection.fetchval("SELECT has_table_privilege($1, 'TRUNCATE')", name) for name in tables]
+        withheld = tuple(name for name, right in zip(tables, rights, strict=True) if not right)
         seeds = {table: await _rows(connection, table) for table in tables}
         return _Template(
-            await connection.fetchval(_SHAPE), tables, guarded, {name: rows for name, rows in seeds.items() if rows}
+            await connection.fetchval(_SHAPE),
+            tables,
+            guarded,
+            withheld,
+            {name: rows for name, rows in seeds.items() if rows},
         )
     finally:
         await connection.close()
@@ -152,9 +167,9 @@ async def _empty(connection: Any, template: _Template) -> None:
     seeds = {table: rows for table, rows in template.seeds.items() if table not in _KEPT}
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
-        await connection.execute(_switched(template, "DISABLE"))
+        await connection.execute(_switched(template, "DISABLE") + _right(template, "GRANT %s TO CURRENT_USER"))
         await connection.execute(f"TRUNCATE {', '.join({*used, *seeds})} CASCADE")
-        await connection.execute(_switched(template, "ENABLE"))
+        await connection.execute(_switched(template, "ENABLE") + _right(template, "REVOKE %s FROM CURRENT_USER"))
         for table, rows in seeds.items():
             seed = f"INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, $1::json)"
             await connection.execute(seed, json.dumps([json.loads(row) for row in rows]))
@@ -162,3 +177,7 @@ async def _empty(connection: Any, template: _Template) -> None:
 
 def _switched(template: _Template, how: str) -> str:
     return "".join(f"ALTER TABLE {table} {how} TRIGGER USER;" for table in template.guarded)
+
+
+def _right(template: _Template, how: str) -> str:
+    return how % f"TRUNCATE ON {', '.join(template.withheld)}" if template.withheld else ""

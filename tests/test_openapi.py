@@ -45,3 +45,26 @@ def test_every_route_that_needs_a_credential_says_so(instance: Instance) -> None
             if operation.get("security") != [{}]:
                 answer = httpx.request(method.upper(), instance.url + path.replace("{", "").replace("}", ""), json={})
                 assert answer.status_code == 401, (method, path, answer.text)
+
+
+@pytest.mark.parametrize("one", [TENANTS, ADMINS], ids=lambda one: one.name)
+def test_bodies_that_are_too_large_or_no_json_are_refused_as_described(instance: Instance, one: Pass) -> None:
+    wallet = ADMIN if one is ADMINS else Account.create()
+    described_all = httpx.get(f"{instance.url}/openapi.json").json()["paths"]
+    with httpx.Client(base_url=instance.url) as http:
+        bearer = described.session(http, one.path, wallet)["access_token"]
+        http.headers["authorization"] = f"Bearer {bearer}"
+        for path, operations in described_all.items():
+            if path.startswith("/v2/admin") != (one is ADMINS):
+                continue
+            for method, operation in operations.items():
+                if "requestBody" not in operation:
+                    continue
+                told = operation["responses"]
+                large = b" " * ((40 if path == "/v2/messages/send" else 2) << 20)
+                for body, kind in ((b"a=b", "text/plain"), (large, "application/json")):
+                    answer = http.request(method.upper(), path, content=body, headers={"content-type": kind})
+                    assert str(answer.status_code) in told, (method, path, answer.text)
+                    assert answer.json()["fix"]
+                    if "{" not in path and {"bearer": []} in operation["security"]:
+                        assert answer.status_code == (415 if kind == "text/plain" else 413), (method, path, answer.text)

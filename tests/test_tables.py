@@ -113,9 +113,56 @@ async def test_nothing_is_pending_afterwards(migrated: str) -> None:
     assert await asyncio.to_thread(migrate.upgrade, migrated) == []
 
 
+# The tables that are added to only, and those whose rows change but stay.
+ADDED_TO = """
+audit_rows credit_note_charges credit_notes fact_positions facts invoice_events invoice_settlements ledger_transfers
+price_versions seal_heads seal_leaves usage_events
+"""
+STAYING = "invoice_lines invoices payment_proofs tenant_funds"
+GRANTS = """
+SELECT c.relname || ' ' || a.privilege_type AS line
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND a.privilege_type IN ('UPDATE', 'DELETE', 'TRUNCATE')
+"""
+
+
+async def test_nobody_has_a_right_to_what_the_triggers_refuse(migrated: str) -> None:
+    granted = await lines(migrated, GRANTS)
+    names = {name for name in metadata.tables if f"{name} TRUNCATE" not in granted}
+    assert names == {*ADDED_TO.split(), *STAYING.split()}
+    assert {line for line in granted if line.partition(" ")[0] in names} == {f"{n} UPDATE" for n in STAYING.split()}
+
+
+async def test_rights_are_withdrawn_again_after_a_restore_that_left_them_out(migrated: str) -> None:
+    before = await lines(migrated, GRANTS)
+    connection = await asyncpg.connect(migrated)
+    for table in (*ADDED_TO.split(), *STAYING.split()):
+        await connection.execute(f"GRANT ALL ON {table} TO CURRENT_USER")
+    assert await lines(migrated, GRANTS) > before
+    await connection.close()
+    await asyncio.to_thread(migrate.withdraw_rights, migrated)
+    assert await lines(migrated, GRANTS) == before
+
+
+async def test_a_row_that_others_point_at_can_be_locked_but_not_changed(engines: EngineUrls) -> None:
+    """What a foreign key asks for: with no right to UPDATE any column it could not be checked."""
+    url = await fresh(engines.database_url or "", "by_migration_locked")
+    await asyncio.to_thread(migrate.upgrade, url)
+    connection = await asyncpg.connect(url)
+    for table in ("ledger_transfers", "credit_notes"):
+        await connection.execute(f"SELECT FROM {table} FOR KEY SHARE")
+    for change in ("UPDATE ledger_transfers SET note = 'x'", "DELETE FROM payment_proofs", "TRUNCATE payment_proofs"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+            await connection.execute(change)
+    await connection.close()
+
+
 @pytest.mark.parametrize("sql", ["UPDATE audit_rows SET actor = 'x'", "DELETE FROM audit_rows", "TRUNCATE audit_rows"])
 async def test_audit_rows_are_never_changed_or_removed(migrated: str, sql: str) -> None:
+    """Whatever rights the owner gives itself back."""
     connection = await asyncpg.connect(migrated)
+    await connection.execute("GRANT ALL ON audit_rows TO CURRENT_USER")
     insert = """INSERT INTO audit_rows (id, at, actor, action, resource, outcome, request_id, detail)
         VALUES (gen_random_uuid(), now(), 'agt_1', 'test', 'x', 'done', 'req', '{}')"""
     await connection.execute(insert)
@@ -123,6 +170,7 @@ async def test_audit_rows_are_never_changed_or_removed(migrated: str, sql: str) 
     with pytest.raises(asyncpg.RestrictViolationError, match="never changed or removed"):
         await connection.execute(sql)
     assert await connection.fetchval("SELECT count(*) FROM audit_rows WHERE actor = 'agt_1'") == before
+    await connection.execute("SELECT withdraw_rights()")
     await connection.close()
 
 

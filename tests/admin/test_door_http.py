@@ -91,6 +91,7 @@ ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/v2/admin/audit/export.csv"): AUDIT,
     ("GET", "/v2/admin/audit/heads"): AUDIT,
     ("GET", "/v2/admin/audit/verify"): AUDIT,
+    ("GET", "/v2/admin/audit/consistency"): AUDIT,
     ("GET", "/v2/admin/audit/{audit_id}/proof"): AUDIT,
 }
 OPEN = {("POST", "/v2/admin/auth/challenge"), ("POST", "/v2/admin/auth/verify")}

@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import pytest
 
+from leasebox.billing import invoices
 from tests.admin.desk import actor, admin, audited, said, tenant_of
 from tests.billing.shop import balance, books_agree, lease_with, proof, use_up
 from tests.kit import Agent, House
@@ -63,7 +64,44 @@ async def test_void_gives_back_what_was_on_credit(run: House) -> None:
     assert (await balance(agent))["owed_usdc"] == "0.000000"
     (row,) = await audited(run, action="invoice.void")
     assert (row["actor"], row["detail"]["reason"]) == (actor(), "wrong")
+    assert row["detail"]["amount_usdc"] == "0.002000"
     await books_agree(run)
+
+
+async def test_what_was_given_to_the_balance_is_a_409_to_void(run: House) -> None:
+    agent, period = await with_usage(run)
+    owner, of_tenant = await admin(run), f"/v2/admin/tenants/{tenant_of(agent)}"
+    await said(await owner.post(f"{of_tenant}/grants", json={"amount_usdc": "0.01"}), 201)
+    told = await said(await issue(owner, agent, period), 201)
+    assert told["state"] == "paid"
+    moved = (await said(await owner.get(f"{of_tenant}/ledger")))["items"]
+    for kind in ("spend", "settlement"):
+        wrong = next(each["transfer_id"] for each in moved if each["kind"] == kind)
+        await said(await owner.post(f"{of_tenant}/reversals", json={"transfer_id": wrong}), 201)
+    refused = await owner.post(f"{INVOICES}/{told['invoice_id']}/void", json={"reason": "wrong"})
+    assert (refused.status_code, refused.json()["error"]) == (409, "conflict")
+    assert "credit note" in refused.json()["fix"]
+    await books_agree(run)
+
+
+async def test_too_many_charges_to_void_are_a_422_that_is_declared(run: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invoices, "MOST_VOIDED", 1)
+    agent, period = await with_usage(run)
+    owner = await admin(run)
+    invoice_id = (await said(await issue(owner, agent, period), 201))["invoice_id"]
+    assert (await owner.post(f"{INVOICES}/{invoice_id}/void", json={"reason": "wrong"})).status_code == 422
+    described = (await run.client().get("/openapi.json")).json()["paths"]
+    assert "422" in described["/v2/admin/invoices/{invoice_id}/void"]["post"]["responses"]
+
+
+async def test_a_repeated_void_is_answered_as_the_first(run: House) -> None:
+    agent, period = await with_usage(run)
+    owner = await admin(run)
+    invoice_id = (await said(await issue(owner, agent, period), 201))["invoice_id"]
+    path, key = f"{INVOICES}/{invoice_id}/void", {"idempotency-key": "once"}
+    first, second = [await owner.post(path, json={"reason": "wrong"}, headers=key) for _ in range(2)]
+    assert (first.status_code, second.status_code, first.json()["state"]) == (200, 200, "void")
+    assert (second.json(), second.headers["idempotent-replayed"]) == (first.json(), "true")
 
 
 async def test_a_refund_of_what_was_prepaid_goes_to_the_balance(run: House) -> None:

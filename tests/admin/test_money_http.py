@@ -84,6 +84,7 @@ async def test_a_charge_is_given_back_by_a_transfer(run: House, owner: httpx.Asy
     assert (await balance(agent))["balance_usdc"] == "1.000000"
     rows = await audited(run, action="transfer.reverse")
     assert [(row["resource"], row["detail"]["note"]) for row in rows] == [(spend["transfer_id"], "sorry")]
+    assert rows[0]["detail"]["amount_usdc"] == "0.250000"
     await books_agree(run)
 
 

@@ -91,7 +91,10 @@ async def test_health(run: House, owner: httpx.AsyncClient) -> None:
     assert told["migration"] == told["migration_needed"] == migrate.revisions()[-1]
     assert told["redis"] is True
     waiting = {each["job"]: each["waiting"] for each in told["jobs"]}
-    assert waiting == {"parse": 0, "holds": 0, "purge": 0, "invoices": 0, "seal": 2}
+    assert waiting == {
+        "parse": 0, "holds": 0, "purge": 0, "invoices": 0, "seal": 2, "fan_out": 0, "deliveries": 0,
+    }  # fmt: skip
+    assert told["alerts"] == []
     assert await seal(run.db, SEALED, derive(run.settings.secret, Purpose.AUDIT_HEAD), run.clock) == 2
     told = await said(await owner.get("/v2/admin/health"))
     assert {each["job"]: each["waiting"] for each in told["jobs"]}["seal"] == 0

@@ -31,4 +31,13 @@ async def test_a_span_begins_with_its_first_moment_and_ends_before_its_last(
 
 
 def test_every_figure_of_the_route_has_its_statement() -> None:
-    assert set(series_store.SERIES) == {"signups", "leases", "messages", "usage", "revenue", "denials"}
+    assert set(series_store.SERIES) == {
+        "signups",
+        "leases",
+        "messages",
+        "usage",
+        "revenue",
+        "denials",
+        "deliveries",
+        "dead_deliveries",
+    }

@@ -1,6 +1,7 @@
 """Webhooks of all tenants: seen without their secrets, disabled, rotated, replayed; the dead letters."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,19 @@ async def test_dead_letters_are_listed_and_sent_again(run: House, owner: httpx.A
     assert [row["detail"].get("retried") for row in rows] == [None, 2, 0]
 
 
+async def test_a_repeated_call_sends_nothing_twice(run: House, owner: httpx.AsyncClient) -> None:
+    agent = await run.agent()
+    made = await dead(run, agent, count=2)
+    one = (await said(await owner.get(DELIVERIES, params={"state": "dead"})))["items"][0]
+    for path in (f"{DELIVERIES}/{one['delivery_id']}/redeliver", f"{ROUTES}/{made['webhook_id']}/retry-dead"):
+        answers = [await owner.post(path, json={}, headers={"idempotency-key": path[-9:]}) for _ in range(2)]
+        assert [each.status_code for each in answers] == [202, 202]
+        assert answers[0].json() == answers[1].json()
+        assert "idempotent-replayed" in answers[1].headers
+    assert await Works(run, ScriptedPoster(200)).step() == 2
+    assert [row["action"] for row in await audited(run)] == ["webhook.redeliver", "webhook.retry_dead"]
+
+
 async def test_a_span_is_replayed_for_a_tenant(run: House, owner: httpx.AsyncClient) -> None:
     agent, works = await run.agent(), Works(run, ScriptedPoster(200))
     made = await hook(agent, "http://127.0.0.1:8001/x", "message.received")
@@ -158,7 +172,7 @@ async def test_nothing_is_sent_to_a_disabled_webhook(run: House, owner: httpx.As
         await act(owner, made, "replay", **SINCE),
         await owner.post(f"{DELIVERIES}/{found['delivery_id']}/redeliver", json={}),
     ]
-    assert {(each.status_code, each.json()["reason"]) for each in answers} == {(409, "webhook_disabled")}
+    assert {(each.status_code, each.json()["reason"]) for each in answers} == {(409, "disabled_by_operator")}
 
 
 async def test_unknown_ones_are_a_404(run: House, owner: httpx.AsyncClient) -> None:
@@ -187,3 +201,57 @@ async def test_who_may_only_look_may_only_look(run: House) -> None:
         assert (await act(http, made, "replay", **SINCE)).status_code == 403
         assert (await http.post(f"{DELIVERIES}/{found['delivery_id']}/redeliver", json={})).status_code == 403
     await said(await act(await admin(run, "operator"), made, "disable"))
+
+
+async def alerts_of(owner: httpx.AsyncClient) -> dict[str, int]:
+    told = await said(await owner.get("/v2/admin/health"))
+    return {each["alert"]: each["count"] for each in told["alerts"]}
+
+
+async def figures_of(run: House, owner: httpx.AsyncClient) -> list[int]:
+    found = []
+    for figure in ("deliveries", "dead_deliveries"):
+        until = (run.clock.now() + timedelta(minutes=1)).isoformat()
+        told = await said(await owner.get("/v2/admin/series", params={"figure": figure, "until": until}))
+        found.append(sum(each["value"] for each in told["points"]))
+    told = await said(await owner.get("/v2/admin/overview"))
+    assert [told["deliveries_24h"], told["dead_deliveries_24h"]] == found
+    return found
+
+
+async def test_overview_and_series_count_deliveries_and_dead_ones(run: House, owner: httpx.AsyncClient) -> None:
+    agent = await run.agent()
+    assert await figures_of(run, owner) == [0, 0]
+    await dead(run, agent, count=3)
+    await tell(run, agent, count=2)
+    await Works(run, ScriptedPoster(200)).step()
+    assert await figures_of(run, owner) == [5, 3]
+    assert (await said(await owner.get("/v2/admin/overview")))["webhooks_enabled"] == 1
+
+
+async def test_alerts_stand_while_what_they_tell_of_lasts(run: House, owner: httpx.AsyncClient) -> None:
+    agent, works = await run.agent(), Works(run, ScriptedPoster(200))
+    await dead(run, agent, count=3)
+    assert await alerts_of(owner) == {"deliveries_dead": 3}
+    gone = await hook(agent, URL, "message.received")
+    await tell(run, agent)
+    await Works(run, ScriptedPoster(410)).step()
+    await works.publish()
+    assert await alerts_of(owner) == {"deliveries_dead": 5, "webhooks_disabled": 2}
+    run.clock.advance(hours=25)
+    owner = await admin(run)
+    assert await alerts_of(owner) == {}
+    agent = await run.agent()
+    await hook(agent, "http://127.0.0.1:8001/x")
+    await tell(run, agent, count=2)
+    assert await alerts_of(owner) == {}
+    run.clock.advance(seconds=20)
+    assert await alerts_of(owner) == {"fan_out_late": 2}
+    await works.publish()
+    assert await alerts_of(owner) == {}
+    run.clock.advance(seconds=65)
+    assert await alerts_of(owner) == {"deliveries_late": 2}
+    while await works.step():
+        pass
+    assert await alerts_of(owner) == {}
+    assert (await said(await owner.get(f"{ROUTES}/{gone['webhook_id']}")))["disabled_reason"] == "gone"

@@ -16,6 +16,7 @@ from leasebox.infra import db
 from leasebox.values.ids import AuditId, TenantId
 from leasebox.values.keys import DerivedKey, Purpose, derive
 from leasebox.values.secret import Secret
+from tests.databases import take_rights
 from tests.fakes.clock import FakeClock
 
 KEY = derive(Secret("m" * 32), Purpose.AUDIT_HEAD)
@@ -91,11 +92,12 @@ class Sealed:
         """Past the triggers, as the tables' owner may."""
         async with self.raw.transaction():
             for table in TABLES:
-                await self.raw.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+                await take_rights(self.raw, table)
             for statement in statements:
                 await self.raw.execute(statement)
             for table in TABLES:
                 await self.raw.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+            await self.raw.execute("SELECT withdraw_rights()")
 
     async def remember(self) -> None:
         """Keep copies of all tables."""

@@ -12,6 +12,7 @@ from leasebox.billing.model import TransferId
 from leasebox.config import Settings
 from leasebox.values.ids import TenantId
 from leasebox.values.money import Usdc
+from tests.billing.told import all_told
 from tests.fakes.clock import FakeClock
 from tests.kit import Agent, House, opened, settings_for
 
@@ -93,10 +94,11 @@ async def balance(agent: Agent) -> dict[str, str]:
 
 
 async def books_agree(house: House) -> None:
-    """The oracle: debits equal credits, and ledger, balances, proofs, usage and prices tell the same story."""
+    """The oracle: debits equal credits, and ledger, balances, proofs, usage, prices and audit tell the same story."""
     lines = await house.db.read(ledger.trial_balance)
     assert sum(line.debited.micros for line in lines) == sum(line.credited.micros for line in lines)
     assert [dict(row) for row in await house.db.read(ledger.discrepancies)] == []
+    await all_told(house.db)
 
 
 async def count(house: House, sql: str) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from leasebox.billing import caps
+from leasebox.billing import caps, ledger
 from leasebox.billing.errors import CapNotYours, CapUseless, PaymentRequired
 from leasebox.billing.model import CapSpan
 from leasebox.identity.model import Caller
@@ -130,6 +130,23 @@ async def test_a_surplus_counts_no_more(payer: Payer, clock: FakeClock) -> None:
     await payer.use(clock.now(), SEND, quantity=18)
     await payer.use(clock.now(), SEND, await payer.text(clock.now(), SEND, 10), quantity=6)
     assert await standing(payer, clock) == [("0.010000", "0.004000")]
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["standing", "set_anew"])
+async def test_a_refunded_charge_still_counts(payer: Payer, clock: FakeClock, anew: bool) -> None:
+    await cap(payer, clock, "0.001000")
+    for _ in range(5):
+        await payer.use(clock.now())
+    await payer.use(clock.now(), proof=await payer.text(clock.now()))
+    rows = await payer.db.read(lambda tx: ledger.transfers(tx, payer.caller.tenant_id, None, 10))
+    await payer.reverse(clock.now(), next(row for row in rows if row.kind == "spend").transfer_id)
+    if anew:
+        await cap(payer, clock, "0.001000")
+    assert await standing(payer, clock) == [("0.001000", "0.001000")]
+    with pytest.raises(PaymentRequired):
+        await payer.hold(clock.now())
+    clock.advance(days=1)
+    await payer.hold(clock.now())
 
 
 async def test_setting_a_cap_is_audited(payer: Payer, clock: FakeClock) -> None:

@@ -1,6 +1,7 @@
 """Invoices over the routes: list, look, download, prove, pay; and nobody else's."""
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
@@ -156,6 +157,25 @@ async def test_every_charge_is_proved_to_who_asks(shop: House) -> None:
         assert root == invoice.statement_hash
     unknown = f"{ROUTES}/{invoice.invoice_id}/events/{EventId.new(LATER)}/proof"
     assert (await one.agent.http.get(unknown)).status_code == 404
+
+
+async def test_the_guides_own_program_proves_a_charge_and_finds_a_forged_one(shop: House) -> None:
+    guide = (await shop.client().get("/agents-guide.md")).text
+    (program,) = (each for each in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "def billed" in each)
+    shown: dict[str, Any] = {}
+    exec(program, shown)
+    one = await payer(shop)
+    await one.grant("0.003000")
+    bought = await one.buy(MID_MARCH, 3)
+    invoice = await one.close()
+    tenant = str(one.tenant_id)
+    for event in await one.events():
+        proof = await told(one, f"/{invoice.invoice_id}/events/{event.event_id}/proof")
+        assert shown["billed"](proof, tenant)
+        assert not shown["billed"](proof | {"paid_quantity": 7}, tenant)
+        assert not shown["billed"](proof | {"index": proof["index"] + 1}, tenant)
+        assert not shown["billed"](proof, "ten_" + "0" * 26)
+    assert bought
 
 
 async def test_paying(shop: House) -> None:

@@ -8,6 +8,7 @@ from leasebox.billing.jobs import forget_windows, release_holds
 from leasebox.billing.model import Released
 from leasebox.values.money import Usdc
 from tests.billing.payer import SEND, Payer
+from tests.billing.told import all_told
 from tests.fakes.clock import FakeClock
 
 
@@ -39,12 +40,26 @@ async def test_many_jobs_and_callers_at_once_give_each_hold_back_once(payer: Pay
     assert await payer.db.read(ledger.discrepancies) == []
 
 
-async def test_a_release_is_audited_with_its_sum(payer: Payer, clock: FakeClock) -> None:
-    await payer.hold(clock.now())
+RELEASES = "SELECT tenant_id, actor, resource, detail FROM audit_rows WHERE action = 'payment.release' ORDER BY xid"
+
+
+async def test_what_time_gives_back_is_audited_for_each_tenant_whoever_notices(payer: Payer, clock: FakeClock) -> None:
+    other = await Payer.new(payer.db, clock.now())
+    for one in (payer, payer, other):
+        await one.hold(clock.now())
     clock.advance(seconds=121)
+    await other.hold(clock.now())
     await release_holds(payer.db, clock)
-    detail = await payer.db.read(lambda tx: tx.value("SELECT detail FROM audit_rows WHERE action = 'payment.release'"))
-    assert detail == {"tenants": 1, "holds": 1, "amount_usdc": "0.001000"}
+    rows = await payer.db.read(lambda tx: tx.all(RELEASES))
+    tenants = [each.caller.tenant_id for each in (other, payer)]
+    assert [(row["tenant_id"], row["actor"], row["resource"]) for row in rows] == [
+        (tenant, "clock", str(tenant)) for tenant in tenants
+    ]
+    assert [row["detail"] for row in rows] == [
+        {"holds": 1, "amount_usdc": "0.001000"},
+        {"holds": 2, "amount_usdc": "0.002000"},
+    ]
+    await all_told(payer.db)
 
 
 async def test_counters_of_old_windows_go_away(payer: Payer, clock: FakeClock) -> None:

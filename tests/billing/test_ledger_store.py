@@ -34,7 +34,7 @@ async def test_a_transfer_moves_both_its_sides(payer: Payer, clock: FakeClock) -
 async def test_a_strangers_transfer_is_unknown(payer: Payer, clock: FakeClock) -> None:
     given, other = await payer.grant(clock.now(), "1"), await Payer.new(payer.db, clock.now())
     await other.grant(clock.now(), "1")
-    outcome = await payer.db.transact(
+    outcome, _ = await payer.db.transact(
         lambda tx: ledger_store.reverse(
             tx, other.caller.tenant_id, TransferId.new(clock.now()), given, clock.now(), "a", ""
         )

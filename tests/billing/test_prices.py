@@ -1,6 +1,8 @@
 """The price book: defaults of the contract, a file's faults all at once, windows, versions."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,6 +24,7 @@ from leasebox.billing.prices import (
 from leasebox.values.money import Usdc
 from leasebox.values.paths import Route, normalize
 
+README = Path(__file__).parents[2] / "README.md"
 WHOLE = """
 [meters."mailbox.lease"]
 free = 5
@@ -238,3 +241,11 @@ def test_the_routes_of_a_meter_are_told_as_templates() -> None:
         *(f"/v2/messages/{{message_id}}/{manner}" for manner in ("reply", "reply-all", "forward")),
     ]
     assert set(METERED_TEMPLATES.values()) == {Meter.MESSAGE_SEND}
+
+
+def test_the_file_that_readme_shows_is_one() -> None:
+    (shown,) = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+    book = load(shown)
+    assert isinstance(book, PriceBook)
+    wanted = MeterPrice(Meter.MESSAGE_SEND, 50, Window.DAY, Usdc.parse("0.002"))
+    assert book.prices == DEFAULT_PRICES.prices | {Meter.MESSAGE_SEND: wanted}

@@ -2,13 +2,16 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
+import msgspec
 import pytest
 
 from leasebox.billing import service
 from leasebox.billing.errors import InvalidPaymentProof, NotPayable, PaymentRequired
 from leasebox.billing.proof import LIFETIME, Claims, verify
 from leasebox.infra.db import Database
+from leasebox.values.clock import rfc3339
 from leasebox.values.keys import Purpose, ring
 from leasebox.values.money import Usdc
 from leasebox.values.secret import Secret
@@ -16,6 +19,7 @@ from tests.billing.payer import KEYS, LEASE, READ, SEND, Payer, WorkFailed, publ
 from tests.billing.shop import book
 from tests.fakes.clock import FakeClock
 
+MESSAGE = "msg_01jc7rbt4zfz8v4q5d6g7h8j9k"
 SENDING = {"message_send": (20, "day", "0.001000")}
 
 
@@ -31,6 +35,40 @@ async def test_a_call_larger_than_what_is_free_pays_for_the_rest(payer: Payer, c
     second = await payer.use(now, SEND, text, quantity=12)
     assert (second.free_quantity, second.paid_quantity, second.amount) == (5, 7, Usdc(7_000))
     assert (await payer.funds(now))["owed"] == "0.007000"
+
+
+NOTHING_FREE = {"message_send": (0, "day", "0.001000")}
+
+
+@pytest.mark.parametrize(
+    ("prices", "before", "quantity", "message", "waiting"),
+    [
+        (SENDING, 0, 25, "takes 25 recipients of message.send; with 20 of this day's 20 free ones left", "never"),
+        (SENDING, 18, 7, "takes 7 recipients of message.send; with 2 of this day's 20 free ones left", "helps"),
+        (SENDING, 20, 1, "The 20 free recipients of message.send this day are used up", "helps"),
+        (NOTHING_FREE, 0, 5, "No recipient of message.send is free", "never"),
+    ],
+    ids=["too_many", "some_left", "used_up", "never_free"],
+)
+async def test_a_402_says_how_many_to_pay_for_and_to_wait_where_that_helps(
+    payer: Payer, clock: FakeClock, prices: dict[str, Any], before: int, quantity: int, message: str, waiting: str
+) -> None:
+    now = clock.now()
+    await publish(payer.db, book(**prices), now)
+    if before:
+        await payer.use(now, SEND, quantity=before)
+    with pytest.raises(PaymentRequired) as refused:
+        await payer.use(now, SEND, quantity=quantity)
+    said, fields = refused.value, refused.value.fields
+    assert message in said.message
+    assert f"costs {fields['amount_usdc']} USDC." in said.message
+    body = fields["accepts"][0]["request"]["body"]
+    assert f"Send {msgspec.json.encode(body).decode()} to POST /v2/payments/proof" in said.fix
+    assert said.fix.endswith(
+        f", or wait until {rfc3339(fields['reasons'][0].resets_at)}." if waiting == "helps" else "proof."
+    )
+    text = await payer.text(now, SEND, body.get("quantity", 1))
+    assert (await payer.use(now, SEND, text, quantity)).amount == Usdc.parse(fields["amount_usdc"])
 
 
 async def test_a_refusal_takes_nothing_of_the_allowance(payer: Payer, clock: FakeClock) -> None:
@@ -63,6 +101,7 @@ async def test_a_proof_for_fewer_units_is_not_taken(payer: Payer, clock: FakeClo
     with pytest.raises(InvalidPaymentProof) as refused:
         await payer.use(now, SEND, text, quantity=3)
     assert refused.value.fields["reason"] == "too_small"
+    assert '"path":"/v2/messages/send","quantity":3} to POST /v2/payments/proof' in refused.value.fix
     assert (await payer.use(now, SEND, text, quantity=2)).paid_quantity == 2
 
 
@@ -222,6 +261,9 @@ async def test_a_waiting_call_gets_the_unit_that_a_failing_one_gives_up(payer: P
         ("POST", "/v2/mailboxes/leases", 2, "quantity"),
         ("GET", "/v2//messages", 1, "empty_segment"),
         ("TRACE", "/v2/messages", 1, "method"),
+        ("POST", "/v2/messages/msg_x/reply", 1, "message_id"),
+        ("POST", f"/v2/messages/{MESSAGE.replace('msg', 'lse')}/reply-all", 1, "message_id"),
+        ("POST", "/v2/messages/msg_8zzzzzzzzzzzzzzzzzzzzzzzzz/forward", 2, "message_id"),
     ],
 )
 def test_what_is_not_payable(method: str, path: str, quantity: int, reason: str) -> None:
@@ -233,6 +275,7 @@ def test_what_is_not_payable(method: str, path: str, quantity: int, reason: str)
 def test_what_is_payable() -> None:
     assert service.payable("GET", "/v2/messages?limit=3", 1) == READ
     assert service.payable("POST", "/v2/messages/send", 100) == SEND
+    assert service.payable("POST", f"/v2/messages/{MESSAGE}/reply", 2).path.endswith("/reply")
 
 
 async def test_holding_is_audited_with_its_amount(payer: Payer, clock: FakeClock) -> None:

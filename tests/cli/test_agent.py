@@ -143,6 +143,7 @@ def test_messages_are_listed(machine: Home, key: dict[str, str]) -> None:
     assert asked == {"mailbox_id": "mbx_01", "q": "code", "limit": "3"}
     items = json.loads(succeeded(machine.run(messages, "--json", **key)).stdout)["items"]
     assert [each["otp_code"] for each in items] == ["428193"] * 5
+    assert [each["raw_ref"] for each in items] == ["/v2/messages/msg_01/raw"] * 5
 
 
 def test_show_reads_one_and_disarms_it(machine: Home, key: dict[str, str]) -> None:

@@ -107,6 +107,14 @@ def test_a_refusal_is_status_1_with_what_to_do(machine: Home, key: dict[str, str
     assert "429 cooldown_limit" in done.stderr
 
 
+def test_who_was_refused_is_told_where_all_were(machine: Home, key: dict[str, str]) -> None:
+    rejected = [{"address": "ada@shop.example", "reason": "suppressed", "message": "Mail came\x1b[31m back."}]
+    machine.server.script[SEND] = [problem(422, "unprocessable", rejected=rejected)]
+    done = machine.run(send, *TO, "--text", "x", **key)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "  not to: ada@shop.example: Mail came[31m back.\n" in done.stderr
+
+
 @pytest.mark.parametrize(("more", "path"), [((), "reply"), (("--all",), "reply-all")])
 def test_reply(machine: Home, key: dict[str, str], more: tuple[str, ...], path: str) -> None:
     done = json.loads(succeeded(machine.run(reply, "msg_01", "--text", "Thanks", *more, "--json", **key)).stdout)

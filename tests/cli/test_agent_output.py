@@ -11,6 +11,8 @@ from leasebox.cli.agent_output import AgentCommand, answer, encode, facts, one_l
 from leasebox.client import ApiError, Unreachable
 from leasebox.values.secret import Secret
 
+REJECTED: list[object] = [{"address": "a@b.example", "message": "Gone.\nOn\u202e."}, "x", {"address": 1}]
+
 
 @click.command(cls=AgentCommand)
 @click.option("--how", default="well")
@@ -19,6 +21,8 @@ def command(how: str) -> None:
         raise ApiError(
             409, "address_taken", "It is\x1b[31m taken.", fix="Choose.", request_id="r1", fields={"name": "x"}
         )
+    if how == "rejected":
+        raise ApiError(422, "unprocessable", "Nobody.", fix="Choose.", fields={"rejected": REJECTED})
     if how == "away":
         raise Unreachable("Nobody answers.", fix="Start it.")
     answer({"how": how}, lambda console: console.print("[bold]fine[/bold]"))
@@ -41,6 +45,11 @@ def test_refusals_end_with_status_1() -> None:
     ]
     done = CliRunner().invoke(command, ["--how", "away"])
     assert (done.exit_code, done.stderr) == (1, "leasebox: Nobody answers.\n  what to do: Start it.\n")
+
+
+def test_refused_recipients_are_listed_whatever_the_server_says_of_them() -> None:
+    done = CliRunner().invoke(command, ["--how", "rejected"])
+    assert done.stderr.splitlines()[1:3] == ["  not to: a@b.example: Gone. On.", "  not to: 1:"]
 
 
 def test_refusals_are_json_where_that_is_asked_for() -> None:

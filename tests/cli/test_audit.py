@@ -205,6 +205,62 @@ def test_a_head_of_a_retired_key_counts_if_that_is_given(
     assert stage.run(*given, "--key", "x+y+z").exit_code == 2
 
 
+@pytest.fixture
+def heads(stage: Stage, tmp_path: Path) -> tuple[str, str, str]:
+    """Files of two heads, of size 5 and 13, and of proofs between them."""
+    old, new, proofs = (str(tmp_path / name) for name in ("old", "new", "proofs"))
+    kept: list[str] = []
+
+    async def first(sealed: Sealed) -> None:
+        kept.append(await sealed.note(0))
+
+    stage.do(first)
+    Path(old).write_text(kept[0])
+    assert stage.run("head", "-o", new).exit_code == 0
+    made = stage.run("consistency", old, new, "-o", proofs)
+    assert (made.exit_code, made.stdout) == (0, "")
+    assert made.stderr == "audit: from size 5 to size 13 it was only added to\n"
+    return old, new, proofs
+
+
+def test_a_proof_is_checked_without_database_or_secret(
+    stage: Stage, heads: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, proofs = heads
+    told = json.loads(Path(proofs).read_text())
+    assert (told["log"], told["from"], told["to"]) == ("audit", 5, 13)
+    key = stage.run("key", "--log", "audit").stdout.strip()
+    for name in ("DATABASE_URL", "LEASEBOX_SECRET", "LEASEBOX_HOME"):
+        monkeypatch.setenv(name, "nothing that works")
+    result = stage.run("consistency", old, new, "--proof", proofs, "--key", key)
+    assert (result.exit_code, result.stdout) == (0, "audit: from size 5 to size 13 it was only added to\n")
+    Path(proofs).write_text(json.dumps(told | {"path": told["path"][::-1]}))
+    assert stage.run("consistency", old, new, "--proof", proofs, "--key", key).exit_code == 1
+    for text in ("", "{}", "hello", json.dumps(told | {"to": 12}), json.dumps(told | {"path": ["x"]})):
+        Path(proofs).write_text(text)
+        assert stage.run("consistency", old, new, "--proof", proofs, "--key", key).exit_code == 2, text
+
+
+def test_a_log_that_was_rewritten_extends_no_head_of_before(stage: Stage, heads: tuple[str, str, str]) -> None:
+    old, new, _ = heads
+    stage.tamper(f"UPDATE audit_rows SET outcome = 'denied' WHERE id = {ROW % 3}", "TRUNCATE seal_leaves, seal_heads")
+    cut = stage.run("consistency", old, new)
+    assert (cut.exit_code, cut.stdout) == (1, "")
+    assert "has not grown from 5 to 13" in cut.stderr
+    stage.do(lambda sealed: sealed.seal(OURS))
+    assert stage.run("head", "-o", new).exit_code == 0
+    result = stage.run("consistency", old, new)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "audit: size 14 does not begin with what size 5 was" in result.stderr
+
+
+def test_heads_of_the_same_log_are_wanted_the_older_one_first(stage: Stage, heads: tuple[str, str, str]) -> None:
+    old, new, _ = heads
+    assert stage.run("consistency", new, old).exit_code == 2
+    assert stage.run("consistency", old, new, "--log", "facts").exit_code == 2
+    assert stage.run("consistency", old, old).exit_code == 0
+
+
 def test_exported_lines_hash_to_the_head(stage: Stage) -> None:
     """With nothing but SHA-256, as anybody would do it (RFC 6962 §2.1)."""
     lines = stage.run("export").stdout_bytes.removesuffix(b"\n").split(b"\n")

@@ -1,10 +1,17 @@
 """`leasebox migrate`: on a given database, on the running embedded one, on one that it starts for the purpose."""
 
+import asyncio
+import subprocess
 from pathlib import Path
 
+import asyncpg
+import pytest
+
 from leasebox.infra import migrate
-from leasebox.infra.embedded import Engines
+from leasebox.infra.embedded import Engines, EngineUrls
+from leasebox.infra.embedded_postgres import installed, packaged
 from tests.cli.stage import environment, leasebox
+from tests.databases import database_named, execute
 
 
 def expected() -> str:
@@ -28,6 +35,35 @@ def test_it_uses_the_engine_that_already_runs(tmp_path: Path) -> None:
     given = leasebox(env | {"DATABASE_URL": url, "LEASEBOX_SECRET": "k" * 40}, "migrate")
     assert (given.returncode, given.stdout, given.stderr) == (0, "nothing to apply\n", "")
     engines.stop()
+
+
+def test_after_a_restore_that_left_rights_out_it_withdraws_them_again(
+    engines: EngineUrls, template: str, tmp_path: Path
+) -> None:
+    """As README has it: `--no-privileges`, since the role that restores may be another than the one that dumped."""
+    server = engines.database_url or ""
+    programs = packaged() or installed()
+    assert programs is not None
+    source, target = database_named(server, template), database_named(server, "restored")
+    asyncio.run(execute(server, "DROP DATABASE IF EXISTS restored WITH (FORCE)"))
+    asyncio.run(execute(server, "CREATE DATABASE restored"))
+    dump = str(tmp_path / "dump")
+    for argv in (
+        ["pg_dump", "--enable-row-security", "-Fc", "-f", dump, source],
+        ["pg_restore", "--no-owner", "--no-privileges", "--exit-on-error", "-d", target, dump],
+    ):
+        done = subprocess.run([programs / argv[0], *argv[1:]], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    asyncio.run(execute(target, "BEGIN; DELETE FROM payment_proofs; ROLLBACK"))
+    given = {"DATABASE_URL": target, "LEASEBOX_SECRET": "k" * 40}
+    assert leasebox(environment(tmp_path, **given), "migrate").stdout == "nothing to apply\n"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        asyncio.run(execute(target, "DELETE FROM payment_proofs"))
+    again = ["--clean", "--if-exists", "--no-owner", "-d", target, dump]
+    assert subprocess.run([programs / "pg_restore", *again], capture_output=True, check=False).stderr == b""
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        asyncio.run(execute(target, "DELETE FROM payment_proofs"))
+    asyncio.run(execute(server, "DROP DATABASE restored WITH (FORCE)"))
 
 
 def test_a_database_that_does_not_answer(tmp_path: Path) -> None:

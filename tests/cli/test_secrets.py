@@ -67,7 +67,7 @@ async def fill(database: Database, url: str, answers: int, master: str = OLD) ->
 
 async def all_opened(database: Database, master: str) -> int:
     """How many rows this master key alone opens; raises for any that it does not."""
-    dkim = await database.read(lambda tx: domains.signing_keys(tx, keys(Purpose.DKIM_KEY, master), DOMAIN))
+    dkim = await database.read(lambda tx: domains.signing_keys(tx, keys(Purpose.DKIM_KEY, master), DOMAIN, None))
     hooks = await database.read(lambda tx: tx.all("SELECT number, kid, sealed FROM webhook_secrets"))
     for row in hooks:
         stored = signing.SealedSecret(row["number"], row["kid"], row["sealed"])

@@ -286,7 +286,7 @@ async def _find_keys(kept: Kept, instance: Instance) -> None:
     assert urls is not None
     assert urls.database_url is not None
     database = await db.connect(urls.database_url)
-    keys = await database.read(lambda tx: dkim_store.signing(tx, "inbox.leasebox.test"))
+    keys = await database.read(lambda tx: dkim_store.signing(tx, "inbox.leasebox.test", None))
     await database.close()
     for sealed in keys:
         key = dkim_keys.opened("inbox.leasebox.test", sealed, ring(Secret(MASTER), None, Purpose.DKIM_KEY))

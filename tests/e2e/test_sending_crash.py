@@ -69,7 +69,7 @@ async def _queue(instance: Instance) -> set[str]:
         body = {"message": challenge["message"], "signature": sign(wallet, challenge["message"])}
         session = (await http.post("/v2/auth/siwe/verify", json=body)).json()
         http.headers["authorization"] = f"Bearer {session['access_token']}"
-        order = {"agent_id": session["agent_id"], "purpose": "load", "ttl_hours": 1}
+        order = {"agent_id": session["agent_id"], "purpose": "load", "ttl_hours": 2}
         lease = (await http.post("/v2/mailboxes/leases", json=order)).json()
         numbers = iter(range(MAILS))
         found: set[str] = set()

@@ -11,7 +11,7 @@ import pytest
 from leasebox.infra import db, facts_order
 from leasebox.infra.embedded import EngineUrls
 from tests.billing.shop import lease_with, proof, shop_settings, use_up
-from tests.databases import database_named
+from tests.databases import database_named, take_rights
 from tests.fakes.clock import FakeClock
 from tests.faults import oracles
 from tests.kit import opened
@@ -119,7 +119,7 @@ async def test_a_house_where_all_is_well_offends_nobody(copy: str) -> None:
 async def test_an_offence_is_found(copy: str, oracle: str) -> None:
     hand = await asyncpg.connect(copy)
     for table in set(_TABLE.findall(PLANTED[oracle])) - {"SET"}:
-        await hand.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        await take_rights(hand, table)
     await hand.execute(PLANTED[oracle])
     await hand.close()
     assert oracle in await offended(copy)

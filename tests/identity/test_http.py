@@ -1,7 +1,6 @@
 """Signing in over the routes: the happy path, every refusal, every SIWE vector, races."""
 
 import asyncio
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,8 @@ from eth_account import Account
 from siwe import SiweMessage
 
 from leasebox.identity.model import SCOPES
+from tests.identity.eip4361 import vectors, wrong_messages
 from tests.kit import Agent, House, opened, settings_for, sign
-
-VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "siwe"
-
-
-def vectors(name: str) -> dict[str, Any]:
-    path = VECTORS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 async def challenge(house: House, address: str, **more: Any) -> dict[str, Any]:
@@ -182,11 +175,11 @@ async def test_a_chain_that_is_not_served_is_422(house: House) -> None:
     assert "84532" in answer.json()["fix"]
 
 
-@pytest.mark.parametrize("name", sorted(vectors("parsing_negative")) or ["absent"])
+@pytest.mark.parametrize("name", sorted(wrong_messages()) or ["absent"])
 async def test_siwe_vectors_that_must_not_parse_are_400(house: House, name: str) -> None:
     if name == "absent":
         pytest.skip("the shared SIWE vectors are absent")
-    answer = await verify(house, vectors("parsing_negative")[name], "0x" + "11" * 65)
+    answer = await verify(house, wrong_messages()[name], "0x" + "11" * 65)
     assert answer.status_code == 400, answer.text
 
 

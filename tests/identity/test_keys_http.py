@@ -241,6 +241,18 @@ async def test_an_agent_cannot_lock_its_tenant_out(agent: Agent) -> None:
     assert (await agent.http.get("/v2/auth/me")).status_code == 200
 
 
+async def test_a_key_keeps_no_wallets_owner_out(house: House, agent: Agent) -> None:
+    async with using(house, await made(agent.http, scopes=["keys:write"])) as keyed:
+        for status in ("disabled", "active"):
+            answer = await keyed.patch(f"/v2/agents/{agent.agent_id}", json={"status": status})
+            assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
+            assert answer.json()["fix"]
+        assert (await keyed.patch(f"/v2/agents/{agent.agent_id}", json={"name": "renamed"})).status_code == 200
+        helper = (await keyed.post("/v2/agents", json={"name": "helper"})).json()["agent_id"]
+        assert (await keyed.patch(f"/v2/agents/{helper}", json={"status": "disabled"})).status_code == 200
+    assert (await agent.http.get("/v2/auth/me")).status_code == 200
+
+
 async def test_agents_are_made_renamed_and_listed(agent: Agent) -> None:
     first = (await agent.http.post("/v2/agents", json={"name": "ü 漢"})).json()
     assert (first["name"], first["status"], first["wallet_address"]) == ("ü 漢", "active", None)
@@ -248,6 +260,7 @@ async def test_agents_are_made_renamed_and_listed(agent: Agent) -> None:
     assert renamed == {**first, "name": "b"}
     listed = (await agent.http.get("/v2/agents")).json()["items"]
     assert [each["agent_id"] for each in listed] == [first["agent_id"], agent.agent_id]
+    assert [each["wallet_address"] for each in listed] == [None, agent.wallet.address], "EIP-55, as everywhere"
     assert (await agent.http.patch("/v2/agents/agt_1", json={"name": "b"})).status_code == 404
 
 

@@ -45,6 +45,7 @@ async def test_a_fact_is_numbered_as_soon_as_it_is_committed(house: House, monke
         for index in range(5):
             await write(house, fact(str(index)))
             await told_are(house, [str(each) for each in range(index + 1)])
+    assert await told(house) == ["0", "1", "2", "3", "4"]
 
 
 async def test_what_nobody_was_woken_for_is_numbered_within_a_second(house: House) -> None:
@@ -89,6 +90,7 @@ async def test_a_full_batch_is_followed_by_the_next_at_once(house: House, monkey
             return len(rounds) >= 5
 
         await until(five)
+    assert rounds[:4] == [facts_order.BATCH] * 4
 
 
 async def test_a_broken_fan_out_does_not_hold_up_the_facts(house: House, capsys: pytest.CaptureFixture[str]) -> None:

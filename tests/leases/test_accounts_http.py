@@ -155,6 +155,16 @@ async def test_mailboxes_of_another_tenant_look_like_none(shared_house: House) -
     assert (await other.http.get(ROUTES)).json()["items"] == []
 
 
+async def test_a_repeated_reset_gives_the_same_password(shared_house: House) -> None:
+    agent = await shared_house.agent()
+    lease = await agent.lease()
+    path, key = f"{ROUTES}/{lease['mailbox_id']}/credentials/reset", {"idempotency-key": "once"}
+    first, second = [await agent.http.post(path, headers=key) for _ in range(2)]
+    assert (first.status_code, second.headers["idempotent-replayed"]) == (200, "true")
+    assert first.json() == second.json()
+    assert first.json()["webmail_password"] != (await reset(agent, lease)).json()["webmail_password"]
+
+
 async def test_a_limited_key_reaches_its_mailboxes_only(shared_house: House) -> None:
     agent = await shared_house.agent()
     mine, other = await agent.lease(), await agent.lease()

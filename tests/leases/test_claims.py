@@ -173,17 +173,29 @@ async def test_a_decision_is_final(house: House) -> None:
         assert caught.value.fields == {"claim_status": status}
 
 
-async def test_the_key_is_handed_out_once_and_then_it_is_gone(house: House) -> None:
+async def test_the_key_is_the_same_each_time_until_it_is_used_and_then_it_is_gone(house: House) -> None:
     started = await start(house)
     assert await collect(house, started) is None
     await approve(house, started)
     keys = await asyncio.gather(*(collect(house, started) for _ in range(20)))
-    found = [key for key in keys if key is not None]
-    assert len(found) == 1
-    async with house.client({"authorization": f"Bearer {found[0].reveal()}"}) as http:
+    (found,) = {key.reveal() for key in keys if key is not None}
+    assert None not in keys
+    assert await count(house, "audit_rows WHERE action = 'claim.collect'") == 1
+    async with house.client({"authorization": f"Bearer {found}"}) as http:
         me = (await http.get("/v2/auth/me")).json()
     assert me["credential_type"] == "api_key"
     assert await count(house, "claims WHERE sealed_key IS NOT NULL") == 0
+    assert await count(house, "api_keys WHERE awaited") == 0
+    assert await collect(house, started) is None
+
+
+async def test_a_key_that_nobody_uses_is_shown_for_a_day(house: House) -> None:
+    started = await start(house)
+    await approve(house, started)
+    house.clock.advance(hours=23, minutes=59)
+    assert await collect(house, started) is not None
+    house.clock.advance(minutes=1)
+    assert await collect(house, started) is None
 
 
 async def test_neither_secret_nor_key_stands_in_the_database(house: House) -> None:

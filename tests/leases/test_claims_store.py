@@ -86,17 +86,29 @@ async def test_a_name_that_is_held_or_was_generated_is_taken(house: House) -> No
     assert await house.db.read(lambda tx: store.is_taken(tx, generated["address"], much_later))
 
 
-async def test_a_key_is_collected_once_and_only_after_approval(house: House) -> None:
+_KEY = """
+INSERT INTO api_keys (id, token_hash, hint, tenant_id, name, scopes, made_by, created_at, awaited)
+SELECT id, 'key', 'lb_hint', tenant_id, 'x', '{}', 'x', now(), true FROM agents LIMIT 1
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["SELECT use_key('key')", "UPDATE api_keys SET revoked_at = now() WHERE hint = 'lb_hint'"]
+)
+async def test_a_key_is_collected_from_its_approval_until_it_is_used_or_gone(house: House, end: str) -> None:
+    await house.agent()
+    await house.db.transact(lambda tx: tx.run(_KEY))
     claim_id = await put(house)
 
-    async def collect(token: bytes = b"token", kept_since: datetime = LONG_AGO) -> bytes | None:
-        return await house.db.transact(lambda tx: store.collect(tx, claim_id, token, kept_since))
+    async def collect(token: bytes = b"token", decided_since: datetime = LONG_AGO) -> tuple[bytes, bool] | None:
+        return await house.db.transact(lambda tx: store.collect(tx, claim_id, token, decided_since, NOON))
 
     assert await collect() is None
     await house.db.transact(lambda tx: store.approve(tx, claim_id, NOON))
     assert await collect(token=b"other") is None
-    assert await collect(kept_since=NOON + CLAIM_TTL) is None
-    assert await collect() == b"sealed"
+    assert await collect(decided_since=NOON) is None
+    assert [await collect(), await collect()] == [(b"sealed", True), (b"sealed", False)]
+    await house.db.transact(lambda tx: tx.run(end))
     assert await collect() is None
 
 

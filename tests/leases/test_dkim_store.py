@@ -23,8 +23,8 @@ async def add(house: House, name: str, stem: str, state: str = "signing", domain
     return await house.db.transact(lambda tx: store.insert(tx, name, domain_id, state, pair(stem), at))
 
 
-async def signing(house: House, name: str) -> list[str]:
-    return [each.selector for each in await house.db.read(lambda tx: store.signing(tx, name))]
+async def signing(house: House, name: str, tenant_id: TenantId | None = None) -> list[str]:
+    return [each.selector for each in await house.db.read(lambda tx: store.signing(tx, name, tenant_id))]
 
 
 async def published(house: House, own: Sequence[str], domain_ids: Sequence[DomainId] = ()) -> list[tuple[str, str]]:
@@ -33,7 +33,7 @@ async def published(house: House, own: Sequence[str], domain_ids: Sequence[Domai
     return [(key.selector.partition("-")[0], key.state) for _, _, key in found if key.algorithm == "rsa-sha256"]
 
 
-async def domain_of(house: House, name: str) -> DomainId:
+async def domain_of(house: House, name: str) -> tuple[TenantId, DomainId]:
     agent = await house.agent()
     tenant_id, at = TenantId.parse(agent.session["tenant_id"]), house.clock.now()
 
@@ -43,7 +43,7 @@ async def domain_of(house: House, name: str) -> DomainId:
         await domains_store.verify(tx, tenant_id, made.domain_id, at)
         return made.domain_id
 
-    return await house.db.transact(verified)
+    return tenant_id, await house.db.transact(verified)
 
 
 async def test_of_many_pairs_at_once_one_is_kept_whole(house: House) -> None:
@@ -75,18 +75,19 @@ async def test_waiting_keys_step_forward_and_the_others_back(house: House) -> No
 
 async def test_a_tenants_keys_and_our_own_of_one_name_stay_apart(house: House) -> None:
     await add(house, NAME, "ours")
-    domain_id = await domain_of(house, NAME)
+    tenant_id, domain_id = await domain_of(house, NAME)
     await add(house, NAME, "mine", domain_id=domain_id)
     await add(house, NAME, "next", "waiting", domain_id)
     assert await published(house, [NAME]) == [("ours", "signing")]
     assert await published(house, [], [domain_id]) == [("mine", "signing"), ("next", "waiting")]
-    assert {each.partition("-")[0] for each in await signing(house, NAME)} == {"mine"}
+    assert {each.partition("-")[0] for each in await signing(house, NAME, tenant_id)} == {"mine"}
+    assert {each.partition("-")[0] for each in await signing(house, NAME)} == {"ours"}, "of whoever's mail that is"
     at = house.clock.now()
     await house.db.transact(lambda tx: store.advance(tx, NAME, None, at))
     assert await published(house, [], [domain_id]) == [("mine", "signing"), ("next", "waiting")]
     await house.db.transact(lambda tx: store.advance(tx, NAME, domain_id, at))
     assert await published(house, [NAME]) == [("ours", "signing")]
-    assert {each.partition("-")[0] for each in await signing(house, NAME)} == {"next"}
+    assert {each.partition("-")[0] for each in await signing(house, NAME, tenant_id)} == {"next"}
 
 
 async def test_only_what_is_sealed_with_the_named_key_is_replaced(house: House) -> None:
@@ -100,4 +101,7 @@ async def test_only_what_is_sealed_with_the_named_key_is_replaced(house: House) 
     await house.db.transact(lambda tx: store.reseal(tx, "k2", [found[0]._replace(sealed=b"anew")]))
     assert await house.db.read(store.by_key) == {"k1": 1, "k2": 1}
     assert len(await house.db.read(lambda tx: store.sealed_otherwise(tx, "k2", None, 10))) == 1
-    assert {each.sealed for each in await house.db.read(lambda tx: store.signing(tx, NAME))} == {b"anew", b"sealed"}
+    assert {each.sealed for each in await house.db.read(lambda tx: store.signing(tx, NAME, None))} == {
+        b"anew",
+        b"sealed",
+    }

@@ -19,6 +19,7 @@ from leasebox.values.ids import DomainId, TenantId
 from leasebox.wiring import process
 from leasebox.wiring.domains import dkim_keys, domain_policy
 from tests import kit_mail
+from tests.kit import Agent
 from tests.leases.estate import DOMAINS, Estate, settled, zone_of
 
 OWN = "inbox.leasebox.test"
@@ -28,6 +29,10 @@ OWN = "inbox.leasebox.test"
 async def estate(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Estate]:
     async with settled(database_url, redis_url, tmp_path) as one:
         yield one
+
+
+def tenant_of(agent: Agent) -> TenantId:
+    return TenantId.parse(agent.session["tenant_id"])
 
 
 async def seen_of(estate: Estate, view: dict[str, Any]) -> Published:
@@ -55,8 +60,10 @@ async def test_keys_sign_for_a_tenants_domain_only_while_it_is_verified(estate: 
     keys = dkim_keys(estate.house.settings)
 
     async def selectors() -> list[str]:
-        found = await estate.house.db.read(lambda tx: domains.signing_keys(tx, keys, name))
+        found = await estate.house.db.read(lambda tx: domains.signing_keys(tx, keys, name, tenant_of(agent)))
         assert all(each.domain == name for each in found)
+        theirs = await estate.house.db.read(lambda tx: domains.signing_keys(tx, keys, name, tenant_of(other)))
+        assert theirs == (), "another tenant's mail is never signed with them"
         return [each.selector for each in found]
 
     await estate.add(other, name)
@@ -72,9 +79,9 @@ async def test_keys_sign_for_a_tenants_domain_only_while_it_is_verified(estate: 
 async def test_a_tenants_keys_come_before_those_the_instance_had_for_the_name_once(estate: Estate) -> None:
     agent, name, keys = await estate.house.agent(), estate.name(), dkim_keys(estate.house.settings)
     await ensure_own_keys(estate.house.db, keys, [name], estate.house.clock)
-    own = await estate.house.db.read(lambda tx: domains.signing_keys(tx, keys, name))
+    own = await estate.house.db.read(lambda tx: domains.signing_keys(tx, keys, name, tenant_of(agent)))
     view = await estate.verified(agent, name)
-    found = await estate.house.db.read(lambda tx: domains.signing_keys(tx, keys, name))
+    found = await estate.house.db.read(lambda tx: domains.signing_keys(tx, keys, name, tenant_of(agent)))
     assert len(own) == len(found) == 2
     assert {f"txt {each.selector}._domainkey.{name}" for each in found} <= set(zone_of(view))
 
@@ -192,5 +199,5 @@ async def test_new_keys_wait_for_their_records(estate: Estate) -> None:
     assert await states() == ["signing", "signing", "waiting", "waiting"]
     await settle(estate, both, findings(estate, both))
     assert await states() == ["signing", "signing", "retired", "retired"]
-    found = await db.read(lambda tx: domains.signing_keys(tx, ring, name))
+    found = await db.read(lambda tx: domains.signing_keys(tx, ring, name, seen.domain.tenant_id))
     assert {each.selector for each in found} == {each.selector for each in made}

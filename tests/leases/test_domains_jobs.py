@@ -221,11 +221,11 @@ async def test_two_processes_make_one_pair_for_a_domain_of_our_own(estate: Estat
     names = (OWN, "second.leasebox.test")
     await asyncio.gather(*(ensure_own_keys(house.db, keys, names, house.clock) for _ in range(6)))
     for name in names:
-        found = await house.db.read(lambda tx, name=name: domains.signing_keys(tx, keys, name))  # type: ignore[misc]
+        found = await house.db.read(lambda tx, name=name: domains.signing_keys(tx, keys, name, None))  # type: ignore[misc]
         assert [each.algorithm for each in found] == ["rsa-sha256", "ed25519-sha256"]
         assert len({each.selector.rpartition("-")[0] for each in found}) == 1, "one pair, not halves of two"
     assert await kit_mail.value(house, "SELECT count(*) FROM dkim_keys") == 4
-    assert await house.db.read(lambda tx: domains.signing_keys(tx, keys, "gmail.test")) == ()
+    assert await house.db.read(lambda tx: domains.signing_keys(tx, keys, "gmail.test", None)) == ()
 
 
 async def test_a_new_master_key_seals_the_keys_anew(estate: Estate) -> None:
@@ -235,7 +235,7 @@ async def test_a_new_master_key_seals_the_keys_anew(estate: Estate) -> None:
     await ensure_own_keys(house.db, before, [OWN], house.clock)
 
     async def known(keys: KeyRing) -> list[tuple[str, bytes]]:
-        found = await house.db.read(lambda tx: domains.signing_keys(tx, keys, OWN))
+        found = await house.db.read(lambda tx: domains.signing_keys(tx, keys, OWN, None))
         return [(each.selector, each.reveal()) for each in found]
 
     original = await known(before)

@@ -9,6 +9,8 @@ from leasebox.leases import hot
 from leasebox.leases.model import LeaseOrder
 from leasebox.values.ids import AgentId
 from leasebox.wiring.process import lease_policy
+from tests.billing.shop import books_agree, lease_with, proof, use_up
+from tests.billing.told import acts_are_priced
 from tests.kit import Agent, House
 
 COUNTED = "SELECT (SELECT count(*) FROM usage_events), (SELECT coalesce(sum(used), 0) FROM allowance_counters)"
@@ -36,6 +38,19 @@ async def test_a_lease_is_granted_metered_and_written_down(house: House) -> None
     assert await counted(house) == (1, 1)
     rows = await house.db.read(lambda tx: tx.all(ACTS))
     assert [tuple(row) for row in rows] == [("lease.grant", agent.agent_id, lease["lease_id"])]
+
+
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k"}], ids=["at_once", "step_by_step"])
+async def test_the_audit_row_of_a_paid_lease_says_what_it_cost(house: House, headers: dict[str, str]) -> None:
+    agent = await house.agent()
+    await use_up(agent, 5)
+    answer = await lease_with(agent, await proof(agent), **headers)
+    assert answer.status_code == 201, answer.text
+    found = "SELECT detail FROM audit_rows WHERE action = 'lease.grant' ORDER BY xid"
+    details = [row["detail"] for row in await house.db.read(lambda tx: tx.all(found))]
+    assert details == [{}] * 5 + [{"amount_usdc": "0.001000", "price_version": 1}]
+    await acts_are_priced(house.db)
+    await books_agree(house)
 
 
 @pytest.mark.parametrize(

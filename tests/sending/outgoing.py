@@ -118,8 +118,8 @@ def to(*relays: FakeRelay) -> Ways:
 class PlainDesk:
     """Signs nothing."""
 
-    async def signers(self, domain: str) -> Sequence[Signer]:
-        del domain
+    async def signers(self, tenant_id: TenantId, domain: str) -> Sequence[Signer]:
+        del tenant_id, domain
         return ()
 
     def return_path(self, attempt_id: SendAttemptId, domain: str) -> str:

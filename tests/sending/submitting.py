@@ -21,6 +21,7 @@ from leasebox.sending.submission_session import EXTENSIONS, SubmissionSession
 from leasebox.values.keys import Purpose, ring
 from leasebox.values.rate import Rate
 from leasebox.wiring import process
+from leasebox.wiring.sending import house_addresses
 from leasebox.wiring.smtp import MailRate
 from tests.kit import House
 from tests.kit_mail import PATIENCE_S, Wire
@@ -119,7 +120,7 @@ async def submitting(
     database: for the door alone. A client begins with a PROXY line only where `failures` are counted by client.
     """
     reader = ParsePool()
-    policy = SendPolicy(HOST, process.lease_policy(house.settings))
+    policy = SendPolicy(HOST, process.lease_policy(house.settings), house=house_addresses(house.settings))
     clerk = SubmissionClerk(
         database or house.db,
         house.clock,

@@ -64,6 +64,20 @@ async def test_what_waits_or_is_only_claimed_can_be_taken_back(ann: Writer) -> N
     assert (await ann.account())["total_sent"] == 2, "what was charged stays charged"
 
 
+async def test_who_may_have_it_already_is_not_said_to_have_got_nothing(ann: Writer) -> None:
+    told = await ann.send([ELSEWHERE, "b@other.example"])
+    hops = {hop.destination: hop for hop in await claimed(ann.house)}
+    assert await begun(ann.house, hops["elsewhere.example"])
+    ann.house.clock.advance(minutes=6)
+    await claimed(ann.house)
+    assert await cancel(ann, told) == 200
+    view = await ann.attempt(told)
+    assert (view["state"], [each["reply_text"] for each in view["recipients"]]) == (
+        "cancelled",
+        ["May have been taken; no reply came", None],
+    )
+
+
 async def test_what_is_being_handed_over_cannot(ann: Writer) -> None:
     told = await ann.send([ELSEWHERE, "b@other.example"])
     hops = {hop.destination: hop for hop in await claimed(ann.house)}

@@ -275,6 +275,34 @@ async def test_a_complaint_that_names_nobody_of_several_is_only_counted(post: Po
     assert await counts(post.house, author) == (0, 1)
 
 
+async def test_whoever_is_not_named_counts_once_for_a_mail_however_often_it_is_told(post: Post, author: Author) -> None:
+    attempt_id = await sent(author, ANN, BOB)
+    for _ in range(3):
+        await post.send(complaint(path=back_to(post.house, attempt_id)), "fbl@inbox.leasebox.test")
+        await post.parsed()
+    assert await counts(post.house, author) == (0, 1)
+    await post.send(complaint(ANN, BOB, path=back_to(post.house, attempt_id)), "fbl@inbox.leasebox.test")
+    await post.parsed()
+    assert await counts(post.house, author) == (0, 3), "two more, by name"
+
+
+async def test_a_complaint_counts_whoever_was_suppressed_before_and_for_each_mailbox(
+    post: Post, author: Author
+) -> None:
+    other = Author(post.house, author.agent, await author.agent.lease())
+    by_hand = {"address": BOB, "detail": "asked us to stop"}
+    assert (await author.agent.http.post("/v2/suppressions", json=by_hand)).status_code == 201
+    for each, who in ((author, ANN), (other, ANN), (other, BOB)):
+        raw = complaint(who, path=back_to(post.house, await sent(each, ANN, BOB)))
+        await post.send(raw, "fbl@inbox.leasebox.test")
+        await post.parsed()
+    assert await counts(post.house, author) == (0, 1)
+    assert await counts(post.house, other) == (0, 2)
+    noted = "SELECT count(*) FROM audit_rows WHERE action = 'complaint.note' AND tenant_id = $1"
+    assert await value(post.house, noted, author.tenant_id) == 3
+    assert await suppressed(post.house, author) == [(ANN, "complaint"), (BOB, "manual")], "the first reason stays"
+
+
 @pytest.mark.parametrize("kind", ["not-spam", "auth-failure"])
 async def test_what_takes_a_complaint_back_is_none(post: Post, author: Author, kind: str) -> None:
     attempt_id = await sent(author, ANN)

@@ -49,6 +49,20 @@ async def test_of_two_who_tell_the_same_one_changes_it(house: House, author: Aut
     assert sum(told) == 1
 
 
+@pytest.mark.parametrize(("positions", "first"), [([], 1), ([0, 1], 2)], ids=["nobody named", "both named"])
+async def test_of_many_who_tell_of_a_complaint_one_has_news(
+    house: House, author: Author, positions: list[int], first: int
+) -> None:
+    attempt_id, at = await author.queue(ANN, "bob@far.example"), house.clock.now()
+
+    async def told() -> int:
+        return await house.db.transact(lambda tx: bounces_store.complain(tx, attempt_id, positions, at))
+
+    assert sorted(await asyncio.gather(*(told() for _ in range(8)))) == [*[0] * 7, first]
+    other = await author.queue(ANN, "bob@far.example")
+    assert await house.db.transact(lambda tx: bounces_store.complain(tx, other, positions, at)) == first
+
+
 async def test_the_attempt_and_its_people(house: House, author: Author) -> None:
     attempt_id = await author.queue("Ann@far.example", "bob+x@far.example")
     attempt = await house.db.read(lambda tx: bounces_store.attempt(tx, attempt_id))

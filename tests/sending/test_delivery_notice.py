@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from leasebox.sending import dsn
-from leasebox.sending.delivery_notice import HEADER_BYTES, Occasion, Undelivered, is_automatic, notice
+from leasebox.sending.delivery_notice import HEADER_BYTES, Occasion, Undelivered, is_report, notice
 from leasebox.sending.transport_reply import reply
 
 AT = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -83,19 +83,18 @@ def test_the_original_header_is_bounded_and_need_not_be_ascii() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "automatic"),
+    ("field", "report"),
     [
-        (b"Auto-Submitted: auto-replied", True),
-        (b"auto-submitted:auto-generated; x=y", True),
-        (b"Auto-Submitted: no", False),
-        (b"Auto-Submitted:  No (a person)", False),
-        (b"Auto-Submitted: nonsense", True),
         (b"Content-Type: multipart/report; report-type=delivery-status", True),
+        (b"content-type:\r\n Multipart/Report; report-type=disposition-notification", True),
+        (b"Content-Type: multipart/reporting", False),
         (b"Content-Type: text/plain", False),
-        (b"X-Auto-Submitted: auto-replied", False),
-        (b"Subject: Auto-Submitted: auto-replied", False),
+        (b"X-Content-Type: multipart/report", False),
+        (b"Subject: Content-Type: multipart/report", False),
+        (b"Auto-Submitted: auto-replied", False),
+        (b"Auto-Submitted: auto-generated", False),
     ],
 )
-def test_what_a_machine_sent(field: bytes, automatic: bool) -> None:
-    assert is_automatic(b"From: a@here.example\r\n" + field + b"\r\n\r\nx\r\n") is automatic
-    assert not is_automatic(b"From: a@here.example\r\n\r\n" + field + b"\r\n"), "what the body says does not count"
+def test_what_is_itself_a_notice(field: bytes, report: bool) -> None:
+    assert is_report(b"From: a@here.example\r\n" + field + b"\r\n\r\nx\r\n") is report
+    assert not is_report(b"From: a@here.example\r\n\r\n" + field + b"\r\n"), "what the body says does not count"

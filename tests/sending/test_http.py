@@ -13,7 +13,7 @@ from tests.billing.shop import book, books_agree, proof, shop_settings
 from tests.claiming import claimed
 from tests.fakes.clock import FakeClock
 from tests.kit import House, opened
-from tests.kit_mail import Post, change, rows, shared_house, shared_post, statuses, value
+from tests.kit_mail import Post, change, mail, rows, shared_house, shared_post, statuses, value
 from tests.sending.writing_desk import ELSEWHERE, Writer, facts, kept_contents, states, taken
 
 __all__ = ["shared_house", "shared_post"]
@@ -171,6 +171,27 @@ class TestThreads:
         assert (await ann.ask(in_reply_to="msg_01jc7rbt4zfz8v4q5d6g7h8j9k")).status_code == 404
         assert (await ann.ask(in_reply_to="rubbish")).status_code == 422
         await shared_post.parsed()
+
+    async def test_what_has_no_id_of_its_own_is_answered_without_in_reply_to(
+        self, shared_post: Post, ann: Writer
+    ) -> None:
+        (got,) = await shared_post.deliver(
+            mail(references="<g1@shop.example> <g2@shop.example>", message_id="<abc.def>"), ann.address
+        )
+        told = [taken(await ann.verb("reply", got, text="Yes.")), await ann.send(in_reply_to=got)]
+        for each in told:
+            shown = await ann.message(each["message_id"])
+            fields = {field["name"]: field["value"] for field in shown["headers"]}
+            assert fields["References"].split() == ["<g1@shop.example>", "<g2@shop.example>"]
+            assert "In-Reply-To" not in fields
+
+    async def test_a_mail_without_a_sender_to_answer_says_what_to_do_instead(
+        self, shared_post: Post, ann: Writer
+    ) -> None:
+        (got,) = await shared_post.deliver(mail(From="undisclosed"), ann.address)
+        refused = await ann.verb("reply", got, text="Yes.")
+        told = refused.json()
+        assert (refused.status_code, "errors" in told, "/v2/messages/send" in told["fix"]) == (422, False, True)
 
     async def test_a_reply_to_all_answers_all_but_oneself(self, shared_post: Post, ann: Writer, bob: Writer) -> None:
         carl = await Writer.new(ann.house)
@@ -357,6 +378,7 @@ class TestLimits:
         assert (await ann.account())["daily_send_limit"] == 5
         alone = await ann.ask([f"p{number}@a.example" for number in range(6)])
         assert (alone.status_code, alone.json()["reason"], alone.json()["retry_at"]) == (429, "daily_send_limit", None)
+        assert alone.json()["fix"] == "Send to at most 5 at once, or from another mailbox."
         codes = await statuses([ann.ask([f"{n}@a.example", f"{n}@b.example"]) for n in range(8)])
         assert codes == [202] * 2 + [429] * 6
         refused = await ann.ask(["x@a.example", "y@a.example"])
@@ -366,6 +388,12 @@ class TestLimits:
         await ann.send("x@a.example")
         told = await ann.account()
         assert (told["sends_today"], told["total_sent"]) == (5, 5)
+
+    async def test_where_nothing_may_be_sent_nobody_is_told_to_wait(self, ann: Writer) -> None:
+        limit = "INSERT INTO mailbox_sends VALUES ($1, $2, 0, ($3::timestamptz AT TIME ZONE 'UTC')::date, 0, 0, 0, 0)"
+        await change(ann.house, limit, ann.mailbox_id, ann.tenant_id, ann.house.clock.now())
+        told = (await ann.ask()).json()
+        assert (told["retry_at"], told["fix"]) == (None, "Send from another mailbox.")
 
     async def test_a_new_day_begins_at_midnight(self, house: House) -> None:
         ann = await Writer.new(house, ttl_hours=72)

@@ -134,12 +134,14 @@ async def test_a_refusal_for_good_fails_at_once_and_suppresses_an_address_that_d
     assert await value(house, "SELECT bounce_count FROM mailbox_sends") == 2
 
 
-@pytest.mark.parametrize("field", ["Auto-Submitted: auto-replied", "Content-Type: multipart/report; boundary=x"])
-async def test_no_notice_for_what_a_machine_sent(house: House, author: Author, field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "notices"), [("Auto-Submitted: auto-generated", 1), ("Content-Type: multipart/report; boundary=x", 0)]
+)
+async def test_a_notice_for_whatever_is_none_itself(house: House, author: Author, field: str, notices: int) -> None:
     async with FakeRelay({"MAIL": "550 5.7.1 No"}).serving() as relay, sending(house, to(relay)):
         attempt = await author.queue(ONE, more=f"{field}\r\n")
         await becomes(house, attempt, "failed")
-    assert await value(house, "SELECT count(*) FROM mails") == 0
+    assert await value(house, "SELECT count(*) FROM mails") == notices
 
 
 async def test_silence_after_the_end_is_told_as_unknown_and_tried_again(house: House, author: Author) -> None:
@@ -210,6 +212,36 @@ async def test_whom_an_operator_has_stopped_sends_nothing_more(
             house.clock.advance(seconds=61)
             await becomes(house, attempt, "sent")
     assert len(relay.mails) == 1
+
+
+async def test_what_was_suppressed_or_denied_since_it_was_queued_is_not_sent(house: House, author: Author) -> None:
+    later = house.clock.now() + timedelta(minutes=1)
+    mixed, alone = await author.queue(ONE, TWO, at=later), await author.queue("a@denied.example", at=later)
+    other = await Author.new(house)
+    inside = await author.queue(other.address, "postmaster@inbox.leasebox.test", at=later, route="local")
+    for address in (ONE, other.address):
+        answer = await author.agent.http.post("/v2/suppressions", json={"address": address})
+        assert answer.status_code in (200, 201), answer.text
+    await change(house, "INSERT INTO denied_domains VALUES ('recipient', 'denied.example', '', 'test', now())")
+    async with FakeRelay().serving() as relay, sending(house, to(relay)):
+        house.clock.advance(seconds=61)
+        await becomes(house, mixed, "sent")
+        await becomes(house, alone, "failed")
+        await becomes(house, inside, "failed")
+    assert [mail.recipients for mail in relay.mails] == [(TWO,)]
+    told = "SELECT count(*) FROM mails WHERE position(convert_to($1, 'UTF8') IN content) > 0"
+    assert await value(house, told, f"rfc822; {other.address}") == 1, "the author hears of it once"
+    texts = {
+        row["address"]: row["reply_text"]
+        for attempt in (mixed, alone, inside)
+        for row in await rows(house, "send_recipients", attempt)
+        if row["reply_text"].startswith("5.7.1")
+    }
+    assert texts == {
+        ONE: "5.7.1 This address is suppressed (manual)",
+        other.address: "5.7.1 This address is suppressed (manual)",
+        "a@denied.example": "5.7.1 This instance sends no mail to that domain",
+    }
 
 
 async def test_a_domain_that_takes_no_mail_fails_at_once(house: House, author: Author) -> None:
@@ -363,7 +395,7 @@ async def test_cancelled_before_the_end_was_sent_means_not_sent(house: House, au
 async def test_a_reply_that_comes_after_the_claim_ran_out_still_counts(house: House, author: Author) -> None:
     attempt = await author.queue(ONE)
     [hop] = await claimed(house)
-    cargo = await house.db.read(lambda tx: queue_store.cargo(tx, hop))
+    cargo = await house.db.read(lambda tx: queue_store.cargo(tx, hop, house.settings.mail_domains, house.clock.now()))
     assert cargo is not None
     house.clock.advance(seconds=20)
     [again] = await claimed(house)

@@ -8,6 +8,7 @@ import pytest
 from leasebox.infra.fetch_guard import judge
 from leasebox.sending.mx import MAX_HOSTS, ByMx, ordered
 from leasebox.sending.relay import NoRoute, Tls
+from leasebox.sending.transport_reply import reply
 from tests.fakes.dns import FakeDns
 
 OURS = ("mx.here.example", "here.example")
@@ -111,7 +112,8 @@ async def test_a_private_address_is_never_dialled(address: str) -> None:
     kind = "aaaa" if ":" in address else "a"
     zone: dict[str, object] = {"mx there.example": [(10, "a.example")], f"{kind} a.example": [address]}
     code, text = await refusal(by_mx(zone))
-    assert (code, text) == (550, "5.4.4 Mail for there.example would go to a private address, which is not allowed")
+    assert (code, text) == (550, "5.7.1 Mail for there.example would go to a private address, which is not allowed")
+    assert not reply("route", code, text).is_hard_bounce, "the address may be good; it is we who do not dial it"
     literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
     assert (await refusal(by_mx({}), literal))[0] == 550
 

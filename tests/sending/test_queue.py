@@ -1,18 +1,19 @@
 """What one try makes of a hop, and what follows from it, each in one transaction."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from leasebox.sending import queue, queue_store
+from leasebox.sending import queue, queue_store, suppressions
 from leasebox.sending.model import SendPolicy
 from leasebox.sending.queue_model import Cargo, Hop
 from leasebox.sending.transport_carrier import Fate, Outcome
 from leasebox.sending.transport_reply import REPLIES_KEPT, Verdict, reply
 from leasebox.wiring import process
 from tests.kit import House
-from tests.kit_mail import value
+from tests.kit_mail import change, value
 from tests.sending.outgoing import Author, rows, state_of
 
 ONE, TWO, THREE = "one@there.example", "two@there.example", "three@there.example"
@@ -38,7 +39,7 @@ async def claimed(house: House) -> Hop:
 
 
 async def cargo_of(house: House, hop: Hop) -> Cargo:
-    found = await house.db.read(lambda tx: queue_store.cargo(tx, hop))
+    found = await house.db.read(lambda tx: queue.look(tx, hop, policy(house), house.clock.now()))
     assert found is not None
     return found
 
@@ -87,10 +88,14 @@ async def test_the_same_again_changes_nothing(house: House, author: Author) -> N
 
 
 async def test_only_addresses_that_do_not_exist_are_suppressed(house: House, author: Author) -> None:
-    await author.queue(ONE, TWO)
+    attempt = await author.queue(ONE, TWO)
     await record(house, await claimed(house), "failed", one=GONE, two=DISLIKED)
     found = await house.db.read(lambda tx: tx.all("SELECT address, detail FROM suppressions"))
     assert [(row["address"], row["detail"]) for row in found] == [(ONE, "550 5.1.1 No such user")]
+    sql = "SELECT actor, resource, tenant_id, detail FROM audit_rows WHERE action = 'suppression.add'"
+    [noted] = await house.db.read(lambda tx: tx.all(sql))
+    assert (noted["actor"], noted["resource"], noted["tenant_id"]) == (queue.ACTOR, ONE, author.tenant_id)
+    assert noted["detail"] == {"reason": "hard_bounce", "send_attempt_id": str(attempt)}
 
 
 async def test_a_late_word_without_the_claim_counts_only_if_the_mail_was_taken(house: House, author: Author) -> None:
@@ -117,6 +122,51 @@ async def test_when_its_time_is_over_who_still_waits_has_failed(house: House, au
         "4.4.7 Not delivered in time; at last: 450 4.2.1 Later",
     )
     assert (await rows(house, "send_hops", attempt))[0]["state"] == "done"
+
+
+async def test_who_may_have_been_reached_by_a_try_cut_off_is_not_said_to_have_got_nothing(
+    house: House, author: Author
+) -> None:
+    attempt = await author.queue(ONE, TWO, THREE)
+    hop, at = await claimed(house), house.clock.now()
+    said = [(ONE, 250), (TWO, 450), (TWO, 250), (THREE, 450)]
+    rcpt = [{"command": f"RCPT {address}", "code": code, "text": ""} for address, code in said]
+    await house.db.transact(lambda tx: queue_store.begin(tx, hop, at, at + timedelta(minutes=1), "mx1", rcpt))
+    house.clock.advance(days=2, seconds=1)
+    await record(house, await claimed(house), "deferred", one=LATER, two=LATER, three=LATER)
+    texts = [row["reply_text"] for row in await rows(house, "send_recipients", attempt, "position")]
+    assert texts == [
+        "4.4.7 May have been taken; no reply came; at last: 450 4.2.1 Later",
+        "4.4.7 May have been taken; no reply came; at last: 450 4.2.1 Later",
+        "4.4.7 Not delivered in time; at last: 450 4.2.1 Later",
+    ]
+    assert set((await states(house, attempt)).values()) == {"failed"}
+    notice = await value(house, "SELECT convert_from(content, 'UTF8') FROM mails")
+    assert notice.count("May have been taken; no reply came") == 2
+
+
+async def test_the_last_try_itself_may_be_the_one_in_doubt(house: House, author: Author) -> None:
+    attempt = await author.queue(ONE, TWO)
+    house.clock.advance(days=2, seconds=1)
+    hop, at = await claimed(house), house.clock.now()
+    await house.db.transact(lambda tx: queue_store.begin(tx, hop, at, at + timedelta(minutes=1), "mx1", []))
+    cut = Fate(Verdict.DEFERRED, reply("end of mail", None, "no reply within 600 s"))
+    await record(house, hop, "unknown", one=cut, two=LATER)
+    texts = [row["reply_text"] for row in await rows(house, "send_recipients", attempt, "position")]
+    assert texts == [
+        "4.4.7 May have been taken; no reply came; at last: no reply within 600 s",
+        "4.4.7 Not delivered in time; at last: 450 4.2.1 Later",
+    ]
+
+
+async def test_a_last_try_that_was_answered_leaves_no_doubt(house: House, author: Author) -> None:
+    attempt = await author.queue(ONE)
+    house.clock.advance(days=2, seconds=1)
+    hop, at = await claimed(house), house.clock.now()
+    await house.db.transact(lambda tx: queue_store.begin(tx, hop, at, at + timedelta(minutes=1), "mx1", []))
+    await record(house, hop, "deferred", one=Fate(Verdict.DEFERRED, reply("end of mail", 451, "4.3.0 Full")))
+    [row] = await rows(house, "send_recipients", attempt)
+    assert row["reply_text"] == "4.4.7 Not delivered in time; at last: 451 4.3.0 Full"
 
 
 async def test_an_author_whose_lease_has_ended_gets_no_notice_and_nothing_breaks(house: House, author: Author) -> None:
@@ -151,6 +201,54 @@ async def test_nobody_left_closes_a_hop(house: House, author: Author) -> None:
     await house.db.transact(lambda tx: tx.run("UPDATE send_recipients SET state = 'cancelled'"))
     await house.db.transact(lambda tx: queue.finish(tx, hop, house.clock.now()))
     assert await state_of(house, attempt) == "cancelled"
+
+
+async def test_who_was_suppressed_or_denied_since_is_refused_and_the_author_told(house: House, author: Author) -> None:
+    attempt = await author.queue(ONE, "Two@There.example", THREE)
+    hop, at = await claimed(house), house.clock.now()
+    await suppress(house, author, TWO)
+    cargo = await cargo_of(house, hop)
+    assert {position: str(why) for position, why in cargo.refused.items()} == {
+        1: "550 5.7.1 This address is suppressed (manual)"
+    }
+    left = await house.db.transact(lambda tx: queue.refuse(tx, hop, cargo, policy(house), at))
+    assert [address for _, address in left.recipients] == [ONE, THREE]
+    assert await states(house, attempt) == {"one": "queued", "Two": "failed", "three": "queued"}
+    assert await value(house, "SELECT count(*) FROM mails") == 1
+    await change(house, "INSERT INTO denied_domains VALUES ('recipient', 'example', '', 'test', now())")
+    cargo = await cargo_of(house, hop)
+    assert set(cargo.refused) == {0, 2}
+    left = await house.db.transact(lambda tx: queue.refuse(tx, hop, cargo, policy(house), at))
+    assert left.recipients == ()
+    await house.db.transact(lambda tx: queue.finish(tx, hop, at))
+    assert await state_of(house, attempt) == "failed"
+    assert await value(house, "SELECT count(*) FROM suppressions") == 1, "our own word suppresses nobody"
+
+
+async def suppress(house: House, author: Author, address: str) -> None:
+    at = house.clock.now()
+    await house.db.transact(
+        lambda tx: suppressions.suppress(tx, author.tenant_id, address, "manual", None, "by hand", at)
+    )
+
+
+async def test_a_hop_that_is_anothers_by_now_is_refused_nobody(house: House, author: Author) -> None:
+    attempt = await author.queue(ONE)
+    late = await claimed(house)
+    await suppress(house, author, ONE)
+    cargo = await cargo_of(house, late)
+    house.clock.advance(seconds=16)
+    await claimed(house)
+    left = await house.db.transact(lambda tx: queue.refuse(tx, late, cargo, policy(house), house.clock.now()))
+    assert left.recipients == ()
+    await house.db.transact(lambda tx: queue.finish(tx, late, house.clock.now()))
+    assert await states(house, attempt) == {"one": "queued"}
+
+
+async def test_another_tenants_suppression_stops_nothing(house: House, author: Author) -> None:
+    await author.queue(ONE)
+    await suppress(house, await Author.new(house), ONE)
+    assert (await cargo_of(house, await claimed(house))).refused == {}
 
 
 async def test_a_stumble_never_fails_a_mail(house: House, author: Author) -> None:
@@ -189,6 +287,21 @@ async def test_a_local_hop_whose_mailbox_is_paused_waits(house: House, author: A
     [recipient] = await rows(house, "send_recipients", attempt)
     assert recipient["reply_text"].startswith("4.4.7 Not delivered in time; at last: 450 4.2.1")
     assert [row["outcome"] for row in await rows(house, "send_tries", attempt, "number")] == ["deferred", "failed"]
+
+
+async def test_the_author_hears_once_of_who_was_refused_before_a_mail_is_handed_in(
+    house: House, author: Author
+) -> None:
+    other = await Author.new(house)
+    await author.queue(other.address, "nobody@inbox.leasebox.test", route="local")
+    await suppress(house, author, other.address)
+    hop, at = await claimed(house), house.clock.now()
+    cargo = await cargo_of(house, hop)
+    await house.db.transact(lambda tx: queue.refuse(tx, hop, cargo, policy(house), at))
+    await house.db.transact(lambda tx: queue.hand_in(tx, hop, policy(house), at, lambda: 0.0))
+    found = await house.db.read(lambda tx: tx.all("SELECT convert_from(content, 'UTF8') AS text FROM mails"))
+    named = sorted(re.findall(r"Final-Recipient: rfc822; (\S+)", "".join(row["text"] for row in found)))
+    assert named == sorted([other.address, "nobody@inbox.leasebox.test"])
 
 
 def test_of_very_many_replies_the_first_and_the_last_are_kept() -> None:

@@ -172,7 +172,7 @@ async def test_a_settled_recipient_stays_as_it_is(house: House, author: Author) 
         ("sent", 250, "OK"),
         ("failed", None, "Given up"),
     ]
-    cargo = await house.db.read(lambda tx: store.cargo(tx, hop))
+    cargo = await house.db.read(lambda tx: store.cargo(tx, hop, house.settings.mail_domains, house.clock.now()))
     assert cargo is not None
     assert cargo.recipients == ()
 
@@ -180,4 +180,4 @@ async def test_a_settled_recipient_stays_as_it_is(house: House, author: Author) 
 async def test_an_attempt_that_is_over_has_no_cargo(house: House, author: Author) -> None:
     hop = await one(house, author)
     await house.db.transact(lambda tx: tx.run("DELETE FROM outgoing_contents"))
-    assert await house.db.read(lambda tx: store.cargo(tx, hop)) is None
+    assert await house.db.read(lambda tx: store.cargo(tx, hop, house.settings.mail_domains, house.clock.now())) is None

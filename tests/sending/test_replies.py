@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from leasebox.sending.addressees import RECIPIENTS
 from leasebox.sending.draft import Draft, Wish
-from leasebox.sending.errors import Unsendable
+from leasebox.sending.errors import Unanswerable, Unsendable
 from leasebox.sending.replies import QUOTED_CHARS, REFERENCES, Original, answer, forward, message_ids, read_original
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -76,8 +77,30 @@ def test_what_cannot_be_written_to_is_left_out() -> None:
     odd = [{"name": "x\r\nBcc: y", "address": "ok@shop.example"}, {"name": "", "address": "undisclosed"}]
     made = replied("reply-all", recipients=odd, cc=[])
     assert cc_of(made) == ["ok@shop.example"] and made.cc[0].name == "x Bcc: y"
-    with pytest.raises(Unsendable):
-        replied(sender="")
+
+
+@pytest.mark.parametrize("manner", ["reply", "reply-all"])
+def test_nobody_to_answer_is_told_without_a_field_that_is_not_there(manner: str) -> None:
+    with pytest.raises(Unanswerable) as refused:
+        replied(manner, sender="", recipients=[], cc=[])
+    assert "errors" not in refused.value.fields
+    assert "POST /v2/messages/send with a `to` of yours" in refused.value.fix
+    assert replied(manner, Wish(text="x", cc="z@a.example"), sender="", recipients=[], cc=[]).to == ()
+
+
+def test_too_many_to_answer_are_told_likewise() -> None:
+    crowd = [{"name": "", "address": f"p{number}@shop.example"} for number in range(RECIPIENTS)]
+    with pytest.raises(Unanswerable, match=f"names {RECIPIENTS + 1} people; one may go to {RECIPIENTS}"):
+        replied("reply-all", recipients=crowd, cc=[])
+    assert len(replied("reply-all", recipients=crowd[1:], cc=[]).recipients) == RECIPIENTS
+
+
+@pytest.mark.parametrize(("given", "path"), [({"cc": "z@a.example"}, "body.cc"), ({"bcc": "z@a.example"}, "body.bcc")])
+def test_one_more_of_mine_than_fit_is_told_of_the_field_that_i_gave(given: dict[str, str], path: str) -> None:
+    crowd = [{"name": "", "address": f"p{number}@shop.example"} for number in range(RECIPIENTS - 1)]
+    with pytest.raises(Unsendable) as refused:
+        replied("reply-all", Wish(text="x", **given), recipients=crowd, cc=[])
+    assert [each.path for each in refused.value.fields["errors"]] == [path]
 
 
 @pytest.mark.parametrize(
@@ -105,26 +128,35 @@ def header(**fields: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("fields", "chain"),
+    ("fields", "own", "chain"),
     [
-        (header(Message_ID="<2@a>"), ("<2@a>",)),
-        (header(Message_ID="<3@a>", In_Reply_To="<2@a>"), ("<2@a>", "<3@a>")),
-        (header(Message_ID="<3@a>", In_Reply_To="<2@a> <1@a>"), ("<3@a>",)),
-        (header(message_id="<3@a>", references="<1@a> <2@a>", In_Reply_To="<9@a>"), ("<1@a>", "<2@a>", "<3@a>")),
-        (header(Message_ID="<3@a>", References="<3@a> <1@a> <1@a>"), ("<1@a>", "<3@a>")),
-        (header(References="<1@a>"), ("<1@a>",)),
-        (header(Message_ID="none", References="rubbish"), ()),
-        ([], ()),
+        (header(Message_ID="<2@a>"), "<2@a>", ("<2@a>",)),
+        (header(Message_ID="<3@a>", In_Reply_To="<2@a>"), "<3@a>", ("<2@a>", "<3@a>")),
+        (header(Message_ID="<3@a>", In_Reply_To="<2@a> <1@a>"), "<3@a>", ("<3@a>",)),
+        (
+            header(message_id="<3@a>", references="<1@a> <2@a>", In_Reply_To="<9@a>"),
+            "<3@a>",
+            ("<1@a>", "<2@a>", "<3@a>"),
+        ),
+        (header(Message_ID="<3@a>", References="<3@a> <1@a> <1@a>"), "<3@a>", ("<1@a>", "<3@a>")),
+        (header(References="<1@a> <2@a>"), None, ("<1@a>", "<2@a>")),
+        (header(In_Reply_To="<1@a>"), None, ("<1@a>",)),
+        (header(Message_ID="<abc.def>", References="<1@a> <2@a>"), None, ("<1@a>", "<2@a>")),
+        (header(Message_ID='<weird "id"@e>', References="<1@a>"), None, ("<1@a>",)),
+        (header(Message_ID="none", References="rubbish"), None, ()),
+        ([], None, ()),
     ],
 )
-def test_references_are_the_parents_and_its_own_id(fields: list[dict[str, str]], chain: tuple[str, ...]) -> None:
-    assert message_ids(fields) == chain
-    made = replied(headers=fields)
-    assert (made.references, made.in_reply_to) == (chain, chain[-1] if chain else None)
+def test_references_are_the_parents_and_its_own_id(
+    fields: list[dict[str, str]], own: str | None, chain: tuple[str, ...]
+) -> None:
+    assert message_ids(fields) == (own, chain)
+    for made in (replied(headers=fields), forward(original(headers=fields), "x@a.example", Wish(), NOW)):
+        assert (made.in_reply_to, made.references) == (own, chain)
 
 
 def test_a_long_chain_keeps_its_root_and_its_end() -> None:
-    chain = message_ids(header(References=" ".join(f"<{number}@a>" for number in range(80)), Message_ID="<80@a>"))
+    _, chain = message_ids(header(References=" ".join(f"<{number}@a>" for number in range(80)), Message_ID="<80@a>"))
     assert (len(chain), chain[0], chain[-2:]) == (REFERENCES, "<0@a>", ("<79@a>", "<80@a>"))
 
 

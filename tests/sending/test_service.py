@@ -23,7 +23,7 @@ SENT, DELIVERED, BOUNCED = "message.sent", "message.delivered", "message.bounced
 
 @pytest.fixture
 async def ann(shared_house: House) -> Writer:
-    return await Writer.new(shared_house)
+    return await Writer.new(shared_house, ttl_hours=96)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ async def test_each_recipient_is_told_of_once_and_bounces_are_counted(ann: Write
 async def test_a_complaint_is_counted_by_mailbox(ann: Writer) -> None:
     at = ann.house.clock.now()
     for _ in range(2):
-        await ann.house.db.transact(lambda tx: service.complain(tx, ann.tenant_id, ann.mailbox_id, at))
+        await ann.house.db.transact(lambda tx: service.complain(tx, ann.tenant_id, ann.mailbox_id, 1, at))
     told = await ann.account()
     assert (told["complaint_count"], told["bounce_count"], told["total_sent"]) == (2, 0, 0)
 

@@ -20,6 +20,7 @@ from leasebox.values.rate import Rate
 from tests import kit_mail
 from tests.kit import Agent, House
 from tests.kit_mail import change, messages_of, rows, value
+from tests.sending.returns import back_to
 from tests.sending.submitting import UNLIMITED, Door, encoded, hand_in, letter, plain, submitting, trusting
 
 shared_house = kit_mail.shared_house
@@ -348,7 +349,10 @@ async def test_recipients_are_judged_one_by_one(door: Door, agent: Agent, lease:
         "x@denied.example": "550 5.1.2",
         "x@sub.denied.example": "550 5.1.2",
         "nobody@inbox.leasebox.test": "550 5.1.1",
-        "postmaster@inbox.leasebox.test": "550 5.1.1",
+        "postmaster@inbox.leasebox.test": "250 2.1.5",
+        "Abuse@INBOX.leasebox.test": "250 2.1.5",
+        "postmaster@far.example": "250 2.1.5",
+        back_to(door.house, SendAttemptId.new(now)): "550 5.1.1",
         gone["address"]: "550 5.2.1",
         waiting["address"]: "250 2.1.5",
         "x@localhost": "550 5.1.3",
@@ -392,6 +396,22 @@ async def test_the_101st_recipient_and_the_26th_mebibyte(door: Door, lease: dict
         for number in range(100):
             assert (await wire.ask(f"RCPT TO:<a{number}@far.example>")).startswith("250")
         assert (await wire.ask("RCPT TO:<a100@far.example>")).startswith("452 4.5.3")
+
+
+async def test_role_addresses_take_mail_and_say_how_large(door: Door, agent: Agent, lease: dict[str, Any]) -> None:
+    role, kept = "postmaster@inbox.leasebox.test", "SELECT count(*) FROM mails WHERE purpose = 'house'"
+    before = await value(door.house, kept)
+    assert (await door.send(lease, MESSAGE, role)).startswith("250 2.0.0 Queued")
+    (attempt,) = await attempts(door.house, agent)
+    assert (attempt["state"], attempt["recipients"]) == ("sent", [f"{role} bcc delivered"])
+    assert await value(door.house, kept) == before + 1
+    large = letter(text=("x" * 900 + "\r\n") * 6_000)
+    assert (await door.send(lease, large, FAR, role)).startswith("552 5.3.4"), "which does not change by being repeated"
+    assert len(await attempts(door.house, agent)) == 1
+    async with door.wire(lease) as wire:
+        await wire.ask(f"MAIL FROM:<{lease['address']}> SIZE={len(large)}")
+        assert (await wire.ask(f"RCPT TO:<{role}>")).startswith("552 5.3.4")
+        assert (await wire.ask(f"RCPT TO:<{FAR}>")).startswith("250")
 
 
 async def test_a_client_address_sends_no_faster_than_its_rate(door: Door, lease: dict[str, Any]) -> None:

@@ -42,6 +42,21 @@ async def test_of_many_at_once_one_is_the_first(ann: Writer) -> None:
     assert sorted(await asyncio.gather(*(suppress(ann) for _ in range(8)))) == [False] * 7 + [True]
 
 
+async def test_what_came_of_an_attempt_is_written_down_once(ann: Writer) -> None:
+    at = ann.house.clock.now()
+    attempt = SendAttemptId.new(at)
+    for _ in range(2):
+        await ann.house.db.transact(
+            lambda tx: suppressions.suppress_after(
+                tx, ann.tenant_id, ELSEWHERE, "hard_bounce", attempt, "550 gone", "job:test", at
+            )
+        )
+    sql = "SELECT actor, resource, detail FROM audit_rows WHERE tenant_id = $1 AND action = 'suppression.add'"
+    (row,) = await rows(ann.house, sql, ann.tenant_id)
+    wanted = {"reason": "hard_bounce", "send_attempt_id": str(attempt)}
+    assert (row["actor"], row["resource"], row["detail"]) == ("job:test", ELSEWHERE, wanted)
+
+
 async def test_endless_words_of_a_server_are_cut(ann: Writer) -> None:
     await suppress(ann, detail="x" * 5_000)
     (found,) = await ann.house.db.read(lambda tx: suppressions.listed(tx, ann.tenant_id, None, None, None, 10))

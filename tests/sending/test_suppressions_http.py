@@ -37,6 +37,17 @@ async def test_an_address_is_suppressed_seen_and_lifted(ann: Writer) -> None:
     await ann.send(address)
 
 
+async def test_the_same_key_gives_the_first_answer_again(ann: Writer) -> None:
+    order, key = {"address": "x@a.example", "detail": "one"}, {"idempotency-key": f"stop-{ann.box}"}
+    made = await ann.http.post(PATH, json=order, headers=key)
+    await ann.http.delete(PATH, params={"address": "x@a.example"})
+    again = await ann.http.post(PATH, json=order, headers=key)
+    assert (again.status_code, again.json(), again.headers["idempotent-replayed"]) == (201, made.json(), "true")
+    assert (await ann.http.get(PATH)).json()["items"] == [], "and nothing was done again"
+    other = await ann.http.post(PATH, json={**order, "detail": "two"}, headers=key)
+    assert (other.status_code, other.json()["error"]) == (409, "idempotency_mismatch")
+
+
 async def test_what_is_no_address_is_refused(ann: Writer) -> None:
     assert (await ann.http.post(PATH, json={"address": "nobody"})).status_code == 422
     assert (await ann.http.post(PATH, json={"address": "a@b.example", "more": 1})).status_code == 400

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -11,7 +12,9 @@ from leasebox.leases.model import Mailbox
 from leasebox.sending import writing
 from leasebox.sending.compose import LARGE_OCTETS
 from leasebox.sending.draft import ATTACHED_OCTETS, AttachmentGiven, Draft, Wish, read_draft
-from leasebox.sending.errors import TooManyOctets, WrongPassword
+from leasebox.sending.errors import TooManyOctets, Unsendable, WrongPassword
+from leasebox.sending.model import Letter
+from leasebox.values.clock import rfc3339
 from leasebox.values.ids import AgentId, SessionId
 from tests.kit import House
 from tests.kit_mail import shared_house
@@ -82,6 +85,21 @@ async def test_a_letter_is_from_the_mailbox_and_names_its_attempt(ann: Writer) -
     assert letter.message.header_message_id == f"<{str(letter.attempt_id)[4:]}@inbox.leasebox.test>"
     assert f"From: {ann.address}\r\n".encode() in letter.content
     assert letter.message.direction == "outbound"
+
+
+async def test_what_is_to_go_out_after_the_lease_is_refused(ann: Writer) -> None:
+    box = await box_of(ann)
+    at, ends = ann.house.clock.now(), box.lease.expires_at
+
+    async def letter(send_at: datetime) -> Letter:
+        wish = Wish(text="x", send_at=send_at)
+        return await writing.letter_of(read_draft("to@b.example", "s", wish, at), box, at)
+
+    assert (await letter(ends)).send_at == ends
+    with pytest.raises(Unsendable, match=r"body.send_at: lies after the end of the lease, 20\d\d-.*Z; renew"):
+        await letter(ends + timedelta(microseconds=1))
+    answer = await ann.ask(send_at=rfc3339(ends + timedelta(seconds=1)))
+    assert (answer.status_code, [each["path"] for each in answer.json()["errors"]]) == (422, ["body.send_at"])
 
 
 async def test_after_the_end_even_the_right_password_opens_nothing(ann: Writer) -> None:

@@ -76,6 +76,7 @@ OTHERWISE: dict[str, JsonObject] = {
     name: {"address": "somebody@elsewhere.example"}
     for name in ("list_suppressions", "suppress_address", "lift_suppression")
 }
+OTHERWISE["admin_prove_log_extension"] = {"from": 1, "to": 1}
 # Refused to any API key before its id is looked at.
 SESSIONS_ONLY = {"unbind_wallet", "bind_wallet", "set_spend_cap"}
 

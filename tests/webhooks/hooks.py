@@ -1,5 +1,6 @@
 """A house that may call loopback addresses, its worker's loops run by hand, and what tests ask of its webhooks."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
@@ -50,6 +51,23 @@ class ScriptedPoster:
             return Reply(None, word, None, 0.01)
         status, wish = word if isinstance(word, tuple) else (word, None)
         return Reply(status, None, wish, 0.01)
+
+
+class HeldPoster:
+    """Answers 200: at hosts named slow only when let go, elsewhere at once."""
+
+    def __init__(self) -> None:
+        self.good: list[str] = []
+        self.slow = 0
+        self.let_go = asyncio.Event()
+
+    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Reply:
+        if not target.host.startswith("slow"):
+            self.good.append(target.host)
+            return Reply(200, None, None, 0.001)
+        self.slow += 1
+        await self.let_go.wait()
+        return Reply(200, None, None, 14.0)
 
 
 class Works:

@@ -110,3 +110,29 @@ async def test_dead_ones_are_started_anew_oldest_first(run: House, monkeypatch: 
     assert await run.db.transact(retry) == 2
     assert [each["delivery_id"] for each in await deliveries_of(agent, state="dead")] == before[:1]
     assert await works.step() == 2
+
+
+async def test_a_fact_of_before_an_endpoint_was_disabled_is_visibly_dead(run: House) -> None:
+    """The worker was away: the fact was committed, then the endpoint disabled, and only then comes the fan-out."""
+    agent, works = await run.agent(), Works(run, ScriptedPoster(200))
+    made = await hook(agent, "http://127.0.0.1:8001/x", "message.received")
+    other = await hook(agent, "http://127.0.0.1:8002/x", "otp.extracted")
+    path = f"/v2/webhooks/{made['webhook_id']}"
+    await tell(run, agent, count=2)
+    run.clock.advance(seconds=1)
+    for each in (made, other):
+        await agent.http.patch(f"/v2/webhooks/{each['webhook_id']}", json={"status": "disabled"})
+    run.clock.advance(seconds=1)
+    await tell(run, agent)
+    assert await works.publish() == 3
+    found = await deliveries_of(agent)
+    assert [(each["webhook_id"], each["state"], each["attempt_count"]) for each in found] == [
+        (made["webhook_id"], "dead", 0)
+    ] * 2
+    assert all(each["finished_at"] for each in found)
+    assert await works.runner.deliver_due() == 0
+    await agent.http.patch(path, json={"status": "enabled"})
+    for each in found:
+        assert (await agent.http.post(f"/v2/webhooks/deliveries/{each['delivery_id']}/redeliver")).status_code == 202
+    assert await works.step() == 2
+    assert {each["state"] for each in await deliveries_of(agent)} == {"succeeded"}

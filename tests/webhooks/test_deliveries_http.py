@@ -112,3 +112,17 @@ async def test_neither_requests_nor_answers_are_kept(run: House) -> None:
     shown = await delivery(agent, found["delivery_id"])
     assert "canary" not in str(shown)
     assert set(shown["attempts"][0]) == {"number", "at", "took_ms", "status_code", "error"}
+
+
+async def test_the_webhook_of_another_is_not_found(shared: House) -> None:
+    agent, other = await shared.agent(), await shared.agent()
+    theirs = (await hook(other, URL))["webhook_id"]
+    assert (await other.http.get(DELIVERIES, params={"webhook_id": theirs})).json()["items"] == []
+    answer = await agent.http.get(DELIVERIES, params={"webhook_id": theirs})
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+    lease = await agent.lease()
+    wide = (await hook(agent, URL))["webhook_id"]
+    order = {"name": "k", "scopes": ["webhook:write"], "mailbox_ids": [lease["mailbox_id"]]}
+    key = (await agent.http.post("/v2/api-keys", json=order)).json()["api_key"]
+    async with shared.client(headers={"authorization": f"Bearer {key}"}) as http:
+        assert (await http.get(DELIVERIES, params={"webhook_id": wide})).status_code == 404

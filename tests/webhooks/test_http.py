@@ -13,6 +13,7 @@ from leasebox.values.facts import PUBLIC
 from leasebox.values.ids import MailboxId, WebhookId
 from leasebox.webhooks import deliveries, service
 from leasebox.webhooks.http import EventType
+from leasebox.webhooks.places import Places
 from tests import kit_mail
 from tests.fakes.receiver import Receiver
 from tests.kit import Agent, House
@@ -131,6 +132,8 @@ async def test_making_is_metered_and_paid_for(house: House) -> None:
     assert (await agent.http.post(HOOKS, json=order, headers=paid)).json()["error"] == "invalid_payment_proof"
     events = (await agent.http.get("/v2/usage/events", params={"meter": "webhook.create"})).json()["items"]
     assert len(events) == 6
+    rows = await kit_mail.rows(house, "SELECT detail FROM audit_rows WHERE action = 'webhook.make' ORDER BY xid")
+    assert [row["detail"] for row in rows] == [{}] * 5 + [{"amount_usdc": "0.001000", "price_version": 1}]
 
 
 async def test_a_repeated_request_is_answered_as_the_first_time(run: House) -> None:
@@ -247,7 +250,7 @@ async def test_disabling_and_publishing_at_once_leave_nothing_waiting(run: House
         found = await kit_mail.value(run, "SELECT count(*) FROM webhook_deliveries WHERE next_at IS NOT NULL")
         assert found == 0
         await agent.http.patch(path, json={"status": "enabled"})
-        works.runner._under_way.clear()
+        works.runner._places = Places()
 
 
 async def test_deleting_forgets_the_deliveries_too(run: House) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 from svix.webhooks import Webhook as SvixWebhook
 
+from leasebox.infra import metrics
 from leasebox.infra.fetch import Fault
 from leasebox.infra.reseal import reseal
-from leasebox.webhooks import jobs
+from leasebox.webhooks import jobs, places
 from leasebox.webhooks.deliveries import WAKE_DELIVERIES
-from leasebox.webhooks.jobs import forget
+from leasebox.webhooks.jobs import forget, measure
 from leasebox.webhooks.model import CLAIM, SCHEDULE
 from leasebox.webhooks.service import sealed_secrets
 from leasebox.wiring.webhooks import webhook_keys
@@ -23,6 +25,7 @@ from tests.fakes.receiver import OK, Receiver, floods, hangs, resets, says, stat
 from tests.kit import SECRET, House
 from tests.webhooks.hooks import (
     HOOKS,
+    HeldPoster,
     ScriptedPoster,
     Works,
     deliveries_of,
@@ -343,15 +346,15 @@ async def test_old_deliveries_are_forgotten_and_open_ones_never(run: House) -> N
 
 
 async def test_without_a_free_place_the_loop_waits_for_one(run: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_QUICK_PLACES", 2)
+    monkeypatch.setattr(places, "QUICK_PLACES", 2)
     monkeypatch.setattr(jobs, "_LOOK_AGAIN_S", 30.0)
     agent, stop, works = await run.agent(), asyncio.Event(), Works(run)
     claims = []
     claim = works.runner._claim
 
-    async def counted(places: int) -> Any:
-        claims.append(places)
-        return await claim(places)
+    async def counted(most: int) -> Any:
+        claims.append(most)
+        return await claim(most)
 
     async def slowly(*talk: Any) -> None:
         await asyncio.sleep(0.1)
@@ -371,3 +374,155 @@ async def test_without_a_free_place_the_loop_waits_for_one(run: House, monkeypat
         works.fetcher.close()
     assert len(claims) < 60, "it does not spin while all places are taken"
     assert [each["state"] for each in await deliveries_of(agent)] == ["succeeded"] * 9
+
+
+async def endpoints(run: House, agent: Any, count: int, host: str, proven: Any = True) -> None:
+    """So many endpoints of a tenant; proven: as after a first success, when they may have the most under way."""
+    for number in range(count):
+        await hook(agent, f"http://{host}{number}.example/x")
+    if proven:
+        await kit_mail.change(run, "UPDATE webhook_lanes SET succeeded_at = $1", run.clock.now())
+
+
+@contextlib.asynccontextmanager
+async def delivering(run: House, works: Works) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    with run.hub.listening(WAKE_DELIVERIES, "") as woken:
+        running = asyncio.create_task(works.runner.run(woken, stop))
+        try:
+            yield
+        finally:
+            works.runner._poster.let_go.set()  # type: ignore[attr-defined]
+            stop.set()
+            woken.set()
+            await running
+
+
+async def arrives(run: House, works: Works, agent: Any, poster: HeldPoster, host: str) -> None:
+    """A fact of this tenant reaches its good endpoint while the slow ones are held."""
+    before = poster.good.count(host)
+    await tell(run, agent)
+    await works.publish()
+
+    async def came() -> bool:
+        return poster.good.count(host) > before
+
+    await kit_mail.until(came)
+    assert not poster.let_go.is_set()
+
+
+async def steady(poster: HeldPoster, at_least: int) -> None:
+    """Until so many are slow, and for a second no more came."""
+
+    async def held() -> bool:
+        before = poster.slow
+        await asyncio.sleep(1)
+        return poster.slow == before >= at_least
+
+    await kit_mail.until(held)
+
+
+@pytest.mark.parametrize("proven", [True, False], ids=["proven", "new"])
+async def test_a_hundred_slow_endpoints_of_two_tenants_hold_up_no_third(
+    run: House, monkeypatch: pytest.MonkeyPatch, proven: Any
+) -> None:
+    """They answer 200 after 14 s, so that nothing fails, and have more facts than there are places."""
+    monkeypatch.setattr(jobs, "QUICK_S", 0.02)
+    poster, slow, good = HeldPoster(), [await run.agent() for _ in range(2)], await run.agent()
+    works = Works(run, poster)
+    for each in slow:
+        await endpoints(run, each, 55, "slow", proven)
+        await tell(run, each, count=25)
+    await hook(good, "http://good.example/x")
+    await works.publish()
+    async with delivering(run, works):
+        await steady(poster, 150)
+        assert poster.slow <= 300
+        for _ in range(3):
+            await arrives(run, works, good, poster, "good.example")
+    slowness = "SELECT count(*) FROM webhook_lanes WHERE pace_ms = 14000"
+    assert await kit_mail.value(run, slowness) >= 10
+
+
+async def test_slow_endpoints_of_a_tenant_hold_up_no_good_one_of_its_own(run: House) -> None:
+    """Each of 99 that are known to be slow has its one try under way."""
+    poster, agent = HeldPoster(), await run.agent()
+    works = Works(run, poster)
+    await endpoints(run, agent, 99, "slow")
+    await kit_mail.change(run, "UPDATE webhook_lanes SET pace_ms = 14000")
+    await hook(agent, "http://good.example/x")
+    await tell(run, agent, count=5)
+    await works.publish()
+    async with delivering(run, works):
+        await steady(poster, 99)
+        assert poster.slow == 99
+        await arrives(run, works, agent, poster, "good.example")
+
+
+async def test_a_flood_to_quick_endpoints_holds_up_no_other_tenant(run: House) -> None:
+    """A replay of thousands: whoever comes then is in the next claim."""
+    poster, many, good = HeldPoster(), await run.agent(), await run.agent()
+    works = Works(run, poster)
+    await endpoints(run, many, 55, "quick")
+    await hook(good, "http://good.example/x")
+    await tell(run, many, count=60)
+    await works.publish()
+    async with delivering(run, works):
+        await kit_mail.until(lambda: _more_than(poster, 200))
+        began = len(poster.good)
+        await tell(run, good)
+        await works.publish()
+        published = len(poster.good)
+        await kit_mail.until(lambda: _more_than(poster, 3300))
+        place = poster.good.index("good.example")
+        assert began <= place
+        assert place - published < 400, "it does not wait for the end of the flood"
+
+
+async def _more_than(poster: HeldPoster, count: int) -> bool:
+    return len(poster.good) > count
+
+
+async def test_the_delay_that_is_measured_is_ours_and_not_a_replays(
+    run: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(metrics.WEBHOOK_DELAY_SECONDS, "observe", seen.append)
+    agent, works = await run.agent(), Works(run, ScriptedPoster(200))
+    begin = run.clock.now()
+    await tell(run, agent, count=2)
+    await works.step()
+    run.clock.advance(minutes=20)
+    made = await hook(agent, "http://127.0.0.1:8001/x")
+    span = {"from": begin.isoformat()}
+    answer = await agent.http.post(f"{HOOKS}/{made['webhook_id']}/replay", json=span)
+    assert (answer.status_code, answer.json()["replayed"]) == (202, 2)
+    assert await works.step() == 2
+    assert len(seen) == 2
+    assert max(seen) < 600, "not the age of the facts"
+
+
+async def test_the_gauges_tell_what_waits(run: House) -> None:
+    agent, works = await run.agent(), Works(run, ScriptedPoster(500))
+    await hook(agent, "http://127.0.0.1:8001/x")
+    await tell(run, agent, count=2)
+    await works.publish()
+    await tell(run, agent, count=3)
+    run.clock.advance(minutes=5)
+    await measure(run.db, run.clock)
+    shown = {
+        (sample.name.removeprefix("leasebox_webhook_"), sample.labels.get("state")): sample.value
+        for family in (
+            metrics.WEBHOOK_QUEUE,
+            metrics.WEBHOOK_OLDEST_SECONDS,
+            metrics.WEBHOOK_FACTS,
+            metrics.WEBHOOK_OLDEST_FACT_SECONDS,
+        )
+        for each in family.collect()
+        for sample in each.samples
+    }
+    assert shown["queue_deliveries", "due"] == 2
+    assert shown["queue_deliveries", "dead"] == 0
+    assert shown["fan_out_facts", None] == 3
+    assert 290 < shown["oldest_due_seconds", None] < 360
+    assert 290 < shown["fan_out_lag_seconds", None] < 360

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
+from leasebox.values.ids import WebhookId
+from leasebox.webhooks import oversight
+from leasebox.webhooks.oversight import Operator
 from tests import kit_mail
 from tests.fakes.receiver import Receiver
 from tests.kit import Agent, House
@@ -118,3 +121,43 @@ async def test_it_is_erased_with_the_mailbox(run: House) -> None:
     again = await agent.lease(local_part="erased")
     shown = (await agent.http.get(f"{ACCOUNTS}/{again['account_id']}")).json()
     assert shown["webhook_url"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"mailbox_ids": None}, 422),
+        ({"event_types": ["*"]}, 422),
+        ({"event_types": ["message.received", "lease.expired"]}, 422),
+        ({"mailbox_ids": None, "event_types": ["*"], "target_url": f"{URL}/all"}, 422),
+        ({"event_types": ["otp.extracted"], "target_url": f"{URL}/codes"}, 200),
+        ({"status": "disabled"}, 200),
+    ],
+)
+async def test_it_becomes_no_webhook_that_was_not_paid_for(shared: House, change: Any, status: int) -> None:
+    agent = await shared.agent()
+    lease, other = await agent.lease(), await agent.lease()
+    shown = await put(agent, lease, URL)
+    path = f"{HOOKS}/{shown['webhook_id']}"
+    before = (await agent.http.get(path)).json()
+    answer = await agent.http.patch(path, json=change)
+    assert answer.status_code == status, answer.text
+    after = (await agent.http.get(path)).json()
+    if status == 200:
+        assert {**before, **change} == {**after, "disabled_reason": None, "disabled_at": None}
+    else:
+        assert answer.json()["reason"] == "one_mailbox_only"
+        assert after == before
+    for boxes, wanted in (([lease["mailbox_id"]], 200), ([lease["mailbox_id"], other["mailbox_id"]], 422)):
+        assert (await agent.http.patch(path, json={"mailbox_ids": boxes})).status_code == wanted
+
+
+async def test_what_the_operator_disabled_is_not_enabled_by_setting_it_again(run: House) -> None:
+    agent = await run.agent()
+    lease = await agent.lease()
+    shown = await put(agent, lease, URL)
+    by = Operator("wallet:0xabc", run.clock.now(), "req_1", "why")
+    await run.db.transact(lambda tx: oversight.switch(tx, WebhookId.parse(shown["webhook_id"]), "disabled", by))
+    assert (await put(agent, lease, f"{URL}/other", 409))["reason"] == "disabled_by_operator"
+    hook = (await agent.http.get(f"{HOOKS}/{shown['webhook_id']}")).json()
+    assert (hook["status"], hook["target_url"]) == ("disabled", URL)

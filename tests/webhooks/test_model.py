@@ -16,6 +16,7 @@ from leasebox.webhooks.model import (
     after_success,
     is_out_of_patience,
     next_try,
+    paced,
     tried,
 )
 
@@ -26,7 +27,20 @@ HOOK = WebhookId.new(AT)
 def claimed(step: int = 0) -> Claimed:
     ids = (DeliveryId.new(AT), TenantId.new(AT), HOOK, EventId.new(AT))
     return Claimed(
-        *ids, "message.received", step + 1, step, "https://hooks.example/", None, None, {}, AT, (), has_more=False
+        *ids,
+        "message.received",
+        step + 1,
+        step,
+        "https://hooks.example/",
+        None,
+        None,
+        {},
+        AT,
+        AT,
+        (),
+        is_slow=False,
+        has_more=False,
+        is_cut=False,
     )
 
 
@@ -118,3 +132,12 @@ def test_a_failure_after_a_long_silence_begins_a_spell_of_its_own() -> None:
 
 def test_a_claim_outlives_the_longest_try() -> None:
     assert timedelta(seconds=20) <= CLAIM
+
+
+def test_one_quick_answer_does_not_hide_that_an_endpoint_is_slow() -> None:
+    lane, paces = Lane(HOOK), []
+    for took_ms in (14_000, 5, 5, 5, 5, 900, 20):
+        lane = paced(lane, after_success(lane, AT), took_ms)
+        paces.append(lane.pace_ms)
+    assert paces == [14_000, 7000, 3500, 1750, 875, 900, 450]
+    assert lane.succeeded_at == AT

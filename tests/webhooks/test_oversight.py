@@ -13,7 +13,7 @@ from leasebox.webhooks.oversight import Operator
 from leasebox.wiring.webhooks import webhook_keys
 from tests import kit_mail
 from tests.kit import House
-from tests.webhooks.hooks import hook
+from tests.webhooks.hooks import ScriptedPoster, Works, deliveries_of, hook
 
 URL = "https://hooks.example/in"
 
@@ -54,3 +54,40 @@ async def test_what_is_refused_is_not_written_down(run: House) -> None:
 
     await run.db.transact(refused)
     assert await acts(run) == ["webhook.disable"]
+
+
+async def test_whose_webhook_is_disabled_is_told_and_cannot_enable_it(run: House) -> None:
+    agent, works = await run.agent(), Works(run, ScriptedPoster(200))
+    path = f"/v2/webhooks/{(await hook(agent, URL))['webhook_id']}"
+    listening = await hook(agent, "http://127.0.0.1:8002/x", "webhook.disabled")
+    made = WebhookId.parse(path.rpartition("/")[2])
+    await run.db.transact(lambda tx: oversight.switch(tx, made, "disabled", operator(run)))
+    await works.step()
+    (told,) = await deliveries_of(agent, webhook_id=listening["webhook_id"])
+    assert (told["event_type"], told["state"]) == ("webhook.disabled", "succeeded")
+    facts = await kit_mail.rows(run, "SELECT payload FROM facts WHERE type = 'webhook.disabled'")
+    assert [row["payload"] for row in facts] == [{"webhook_id": str(made), "reason": "by_operator"}]
+    for change in ({"status": "enabled"}, {"status": "enabled", "target_url": f"{URL}/other"}):
+        refused = await agent.http.patch(path, json=change)
+        assert (refused.status_code, refused.json()["reason"]) == (409, "disabled_by_operator")
+    refused = await agent.http.post(f"{path}/test")
+    assert (refused.status_code, refused.json()["reason"]) == (409, "disabled_by_operator")
+    changed = await agent.http.patch(path, json={"status": "disabled", "target_url": f"{URL}/other"})
+    assert (changed.status_code, changed.json()["disabled_reason"]) == (200, "by_operator")
+    await run.db.transact(lambda tx: oversight.switch(tx, made, "enabled", operator(run)))
+    assert (await agent.http.get(path)).json()["status"] == "enabled"
+    assert (await agent.http.patch(path, json={"status": "enabled"})).status_code == 200
+
+
+async def test_what_its_tenant_had_disabled_the_operator_can_hold(run: House) -> None:
+    agent = await run.agent()
+    path = f"/v2/webhooks/{(await hook(agent, URL))['webhook_id']}"
+    made = WebhookId.parse(path.rpartition("/")[2])
+    before = (await agent.http.patch(path, json={"status": "disabled"})).json()
+    run.clock.advance(minutes=1)
+    for _ in range(2):
+        await run.db.transact(lambda tx: oversight.switch(tx, made, "disabled", operator(run)))
+    shown = (await agent.http.get(path)).json()
+    assert (shown["disabled_reason"], shown["disabled_at"]) == ("by_operator", before["disabled_at"])
+    assert await acts(run) == ["webhook.disable"]
+    assert (await agent.http.patch(path, json={"status": "enabled"})).status_code == 409

@@ -59,5 +59,5 @@ async def test_a_worker_makes_the_keys_of_our_own_domains_and_looks_at_them(
         assert server.questions >= 3
     assert (status, said) == (0, "")
     name, keys = house.settings.mail_domain, wired.dkim_keys(house.settings)
-    found = await house.db.read(lambda tx: domains.signing_keys(tx, keys, name))
+    found = await house.db.read(lambda tx: domains.signing_keys(tx, keys, name, None))
     assert [each.algorithm for each in found] == ["rsa-sha256", "ed25519-sha256"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -37,6 +38,28 @@ async def test_nothing_else_is(shared_house: House) -> None:
                 if operation["security"] != [{}]:
                     answer = await http.request(method, path.replace("{", "").replace("}", ""), json={})
                     assert answer.status_code in (401, 403), (method, path)
+
+
+# POSTs whose repetition finds what the first one left: sign-ins, whose nonce is used up, and changes of a state.
+_NEED_NO_KEY = """
+challenge verify challenge_wallet admin_challenge admin_verify start_claim confirm_claim
+pause release renew resume verify_domain admin_freeze_lease admin_release_lease admin_unfreeze_lease admin_check_domain
+admin_check_own_domain admin_rotate_dkim admin_unverify_domain admin_disable_webhook admin_enable_webhook
+admin_deny_domain admin_cancel_send_attempt
+"""
+
+
+async def test_what_creates_sends_or_pays_takes_an_idempotency_key(shared_house: House) -> None:
+    async with shared_house.client() as http:
+        described = (await http.get("/openapi.json")).json()
+    posts = [methods["post"] for methods in described["paths"].values() if "post" in methods]
+    keyed = {post["operationId"] for post in posts if "idempotency-key" in _parameters(post)}
+    assert {post["operationId"] for post in posts} - keyed == set(_NEED_NO_KEY.split())
+    assert all("409" in post["responses"] for post in posts if post["operationId"] in keyed)
+
+
+def _parameters(operation: dict[str, Any]) -> set[str]:
+    return {each["name"].lower() for each in operation.get("parameters", [])}
 
 
 async def test_a_body_over_a_mebibyte_is_413_and_one_below_is_read(shared_house: House) -> None:

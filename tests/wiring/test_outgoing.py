@@ -11,7 +11,7 @@ from leasebox.mail.dkim import verify
 from leasebox.sending import return_path
 from leasebox.sending.mx import ByMx
 from leasebox.sending.relay import ByRelay, Nowhere, Router
-from leasebox.values.ids import SendAttemptId
+from leasebox.values.ids import SendAttemptId, TenantId
 from leasebox.values.keys import Purpose, ring
 from leasebox.wiring.domains import dkim_keys
 from leasebox.wiring.outgoing import SigningDesk, router
@@ -49,14 +49,16 @@ async def test_a_domain_is_signed_for_with_both_its_keys_and_a_change_is_seen_so
     now = [0.0]
     desk = desk_of(house, now)
     domain = house.settings.mail_domain
-    assert await desk.signers(domain) == ()
+    tenant, other = TenantId.new(house.clock.now()), TenantId.new(house.clock.now())
+    assert await desk.signers(tenant, domain) == ()
     await ensure_own_keys(house.db, dkim_keys(house.settings), [domain], house.clock)
-    assert await desk.signers(domain) == (), "for half a minute"
+    assert await desk.signers(tenant, domain) == (), "for half a minute"
+    assert len(await desk.signers(other, domain)) == 2, "what is remembered for one is not taken for another"
     now[0] = 31.0
-    first, second = await desk.signers(domain)
+    first, second = await desk.signers(tenant, domain)
     assert {type(key.key).__name__ for key in (first, second)} == {"RSAPrivateKey", "Ed25519PrivateKey"}
     assert {first.domain, second.domain} == {domain}
-    assert await desk.signers("stranger.example") == ()
+    assert await desk.signers(tenant, "stranger.example") == ()
 
 
 async def test_bounces_come_back_to_their_attempt(house: House) -> None:

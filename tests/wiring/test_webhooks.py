@@ -80,5 +80,5 @@ async def published(house: House) -> int:
 async def test_erasing_a_mailbox_that_has_no_url_erases_its_mail_all_the_same(house: House) -> None:
     agent = await house.agent()
     lease = await agent.lease()
-    mailbox = MailboxId.parse(lease["mailbox_id"])
-    assert await house.db.transact(lambda tx: erase_of_mailbox(tx, tenant_of(agent), mailbox)) == 0
+    mailbox, at = MailboxId.parse(lease["mailbox_id"]), house.clock.now()
+    assert await house.db.transact(lambda tx: erase_of_mailbox(tx, tenant_of(agent), mailbox, at)) == 0

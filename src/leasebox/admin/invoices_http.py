@@ -124,17 +124,27 @@ class AdminInvoiceRoutes(Controller):
 
         return await self.once.answer(request, admin, idempotency_key, 201, work)
 
-    @post("/{invoice_id:str}/void", status_code=200, operation_id="admin_void_invoice", **admits(Right.MONEY, 404, 409))
+    @post(
+        "/{invoice_id:str}/void",
+        status_code=200,
+        operation_id="admin_void_invoice",
+        **admits(Right.MONEY, 404, 409, 422),
+    )
     async def void(
         self,
         request: Request[Any, Any, Any],
         admin: Given[Admin],
         invoice_id: FromPath[str],
         data: JSONBody[VoidRequest],
-    ) -> InvoiceView:
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[InvoiceView]:
         """Take an issued invoice back: charges on credit are reversed, so nothing is due on it."""
         wanted, by = known_id(InvoiceId, invoice_id), By(admin.actor, self.clock.now(), request_id(request))
-        return invoice_view(await self.db.transact(lambda tx: invoices.void(tx, wanted, data.reason, by)))
+
+        async def work(tx: Tx) -> InvoiceView:
+            return invoice_view(await invoices.void(tx, wanted, data.reason, by))
+
+        return await self.once.answer(request, admin, idempotency_key, 200, work)
 
     @post(
         "/{invoice_id:str}/refunds",

@@ -35,7 +35,7 @@ class GrantRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ReversalRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """transfer_id: a charge (spend) or a grant of this tenant."""
+    """transfer_id: a charge (spend), a grant, a deposit or a settlement of this tenant."""
 
     transfer_id: str
     note: Note = ""
@@ -98,7 +98,7 @@ class MovedView(msgspec.Struct):
 
 
 class TenantCapView(msgspec.Struct):
-    """api_key_id: null for the whole tenant."""
+    """api_key_id: null for the whole tenant. used_usdc: a refund does not lower it."""
 
     api_key_id: str | None
     window: str
@@ -186,7 +186,10 @@ class AdminMoneyRoutes(Controller):
         data: JSONBody[ReversalRequest],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[MovedView]:
-        """Take a charge or a grant back by a transfer that points at it; the first one stays as it is."""
+        """Take a transfer back by one that points at it; the first one stays as it is.
+
+        A charge, a grant or a deposit; a settlement, whose invoice is due again then.
+        """
         wanted, trace = known_id(TenantId, tenant_id), request_id(request)
         wrong = known_id(TransferId, data.transfer_id)
 

@@ -26,16 +26,20 @@ from leasebox.values.clock import Clock
 from leasebox.values.errors import BadRequest, Unavailable
 from leasebox.values.ids import lowest_id
 from leasebox.values.money import Usdc
+from leasebox.webhooks import deliveries
+from leasebox.webhooks.alerts import AlertName, alerts
 
 _MOST = {Step.HOUR: timedelta(days=31), Step.DAY: timedelta(days=366)}
 _USUAL = {Step.HOUR: timedelta(days=1), Step.DAY: timedelta(days=30)}
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-Figure = Literal["signups", "leases", "messages", "usage", "revenue", "denials"]
+Figure = Literal["signups", "leases", "messages", "usage", "revenue", "denials", "deliveries", "dead_deliveries"]
 StepText = Annotated[Literal["hour", "day"], QueryParameter(description="Hours or days of UTC.")]
 
 
 class OverviewView(msgspec.Struct):
-    """Figures now. owed_usdc: on invoices, holds included; revenue: metered in this UTC month."""
+    """Figures now. owed_usdc: on invoices, holds included; revenue: metered in this UTC month.
+
+    deliveries_24h: of facts of these hours; dead_deliveries_24h: those of them that are dead."""
 
     at: datetime
     tenants_active: int
@@ -47,6 +51,9 @@ class OverviewView(msgspec.Struct):
     messages_24h: int
     usage_events_24h: int
     denials_24h: int
+    webhooks_enabled: int
+    deliveries_24h: int
+    dead_deliveries_24h: int
     revenue_month_usdc: str
     balance_usdc: str
     held_usdc: str
@@ -76,6 +83,16 @@ class JobView(msgspec.Struct):
     oldest_at: datetime | None
 
 
+class AlertView(msgspec.Struct):
+    """What an operator should look at now. deliveries_late: an endpoint has waited for a minute or more to be tried;
+    fan_out_late: facts wait for 15 seconds or more to be turned into deliveries; deliveries_dead: some died, and
+    webhooks_disabled: some were disabled because they failed or said 410, within 24 hours. since: of the first."""
+
+    alert: AlertName
+    count: int
+    since: datetime | None
+
+
 class SealsView(msgspec.Struct):
     """How many rows of a table each master key seals. lost: those that are sealed with neither."""
 
@@ -88,7 +105,8 @@ class SealsView(msgspec.Struct):
 class HealthView(msgspec.Struct):
     """migration: what the database is at, and what this version needs. redis: whether it answers.
 
-    seals: of what stays sealed for long; kept answers, gone within a day, `leasebox secrets status` counts.
+    alerts: none where all is well. seals: of what stays sealed for long; kept answers, gone within a day,
+    `leasebox secrets status` counts.
     """
 
     version: str
@@ -97,6 +115,7 @@ class HealthView(msgspec.Struct):
     migration_needed: str
     redis: bool
     jobs: list[JobView]
+    alerts: list[AlertView]
     seals: list[SealsView]
 
 
@@ -151,20 +170,26 @@ class AdminOverviewRoutes(Controller):
 
     @get("/health", operation_id="admin_health", **admits(Right.LOOK))
     async def health(self) -> HealthView:
-        """Whether the parts answer, and how much work is before each job."""
+        """Whether the parts answer, how much work is before each job, and what stands out."""
         now = self.clock.now()
 
         async def body(tx: Tx) -> Any:
             return await series_store.backlog(tx, now, now - self.policy.retention)
 
         rows = await self.db.read(body)
+        depth = await self.db.read(lambda tx: deliveries.depth(tx, now))
         return HealthView(
             version=leasebox.__version__,
             at=now,
             migration=await self.db.revision(),
             migration_needed=migrate.revisions()[-1],
             redis=await self._redis_answers(),
-            jobs=[JobView(row["job"], row["waiting"], row["oldest_at"]) for row in rows],
+            jobs=[
+                *(JobView(row["job"], row["waiting"], row["oldest_at"]) for row in rows),
+                JobView("fan_out", depth.facts, depth.oldest_fact),
+                JobView("deliveries", depth.due, depth.oldest_due),
+            ],
+            alerts=[AlertView(each.alert, each.count, each.since) for each in alerts(depth, now)],
             seals=[_seals(await self.db.read(partial(standing, table=table))) for table in self.sealed],
         )
 

@@ -38,7 +38,11 @@ class DenyRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DeniedDomainView(msgspec.Struct):
-    """A domain stands for all below it. direction sender: SMTP answers 550 5.7.1; recipient: kept for sending."""
+    """A domain stands for all below it.
+
+    direction sender: SMTP answers its mail 550 5.7.1. recipient: nothing is sent to it; HTTP tells such recipients
+    under `rejected` as denied_domain, submission answers 550 5.1.2.
+    """
 
     direction: str
     domain: str

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Controller, get
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from leasebox.admin.door_http import TAGS, admits
 from leasebox.admin.errors import LogBroken, LogTooLong
@@ -15,6 +15,7 @@ from leasebox.admin.model import Right
 from leasebox.audit import service as audit
 from leasebox.audit.errors import BrokenLog
 from leasebox.audit.heads import Signer, Verifier, unchecked
+from leasebox.audit.merkle import MOST_LEAVES
 from leasebox.audit.tables import Log
 from leasebox.audit.verify import Figures, Wrong, verify
 from leasebox.infra.db import Database, Tx
@@ -26,6 +27,8 @@ from leasebox.values.keys import DerivedKey
 # About ten seconds of work; the command line has no such bound.
 _MOST_LEAVES = 100_000
 LogName = Literal["audit", "facts", "usage"]
+_SIZE_FROM = QueryParameter(name="from", ge=1, le=MOST_LEAVES, description="The older head's size.")
+_SIZE_TO = QueryParameter(name="to", ge=1, le=MOST_LEAVES, description="The newer head's size.")
 
 
 class HeadView(msgspec.Struct):
@@ -56,6 +59,19 @@ class RowProofView(msgspec.Struct):
     leaf: int
     path: list[str]
     head: str
+
+
+class ExtensionView(msgspec.Struct, rename={"begin": "from", "end": "to"}):
+    """That the log of size `to` begins with that of size `from`: both roots stand in heads that you keep.
+
+    path: hexadecimal consistency proof (RFC 6962 §2.1.2), empty for equal sizes; `leasebox audit consistency` checks it
+    with --proof.
+    """
+
+    log: str
+    begin: int
+    end: int
+    path: list[str]
 
 
 class WrongView(msgspec.Struct):
@@ -110,6 +126,17 @@ class AdminSealRoutes(Controller):
                 raise LogTooLong(f"The log has {head.size} rows.")
             found = await verify(self.db, wanted, [self._public()], [], lambda _, __: None)
         return _verified(found)
+
+    @get("/consistency", operation_id="admin_prove_log_extension", **admits(Right.AUDIT, 409))
+    async def consistency(
+        self, begin: Annotated[int, _SIZE_FROM], end: Annotated[int, _SIZE_TO], log: FromQuery[LogName] = "audit"
+    ) -> ExtensionView:
+        """That between two signed heads a log was only added to. Sizes that it never had are 400."""
+        try:
+            path = await self.db.read(lambda tx: audit.prove_extension(tx, self._log(log), begin, end))
+        except BrokenLog:
+            raise LogBroken(f"Leaves of the log {log} are missing.") from None
+        return ExtensionView(log, begin, end, [each.hex() for each in path])
 
     @get("/{audit_id:str}/proof", operation_id="admin_prove_audit_row", **admits(Right.AUDIT, 404, 409))
     async def proof(self, audit_id: FromPath[str]) -> RowProofView:

@@ -33,6 +33,16 @@ _DENIALS = f"""
 SELECT date_trunc($1, at, 'UTC') AS starts_at, count(*) AS value FROM facts
 WHERE type = '{USAGE_DENIED}' AND id >= $2 AND id < $3 GROUP BY 1
 """
+# An id's first 48 bits are its fact's moment in milliseconds: a replay makes deliveries later. Kept for 30 days.
+_OF_ID = "to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)"
+_DELIVERIES = f"""
+SELECT date_trunc($1, {_OF_ID}, 'UTC') AS starts_at, count(*) AS value FROM webhook_deliveries
+WHERE id >= $2 AND id < $3 GROUP BY 1
+"""
+_DEAD_DELIVERIES = f"""
+SELECT date_trunc($1, {_OF_ID}, 'UTC') AS starts_at, count(*) AS value FROM webhook_deliveries
+WHERE state = 'dead' AND id >= $2 AND id < $3 GROUP BY 1
+"""
 SERIES: Mapping[str, str] = {
     "signups": _SIGNUPS,
     "leases": _LEASES,
@@ -40,6 +50,8 @@ SERIES: Mapping[str, str] = {
     "usage": _USAGE,
     "revenue": _REVENUE,
     "denials": _DENIALS,
+    "deliveries": _DELIVERIES,
+    "dead_deliveries": _DEAD_DELIVERIES,
 }
 _NOW = f"""
 SELECT (SELECT count(*) FROM tenants WHERE status = 'active') AS tenants_active,
@@ -51,6 +63,9 @@ SELECT (SELECT count(*) FROM tenants WHERE status = 'active') AS tenants_active,
        (SELECT count(*) FROM facts WHERE type = '{MESSAGE_RECEIVED}' AND id >= $2) AS messages_24h,
        (SELECT count(*) FROM usage_events WHERE id >= $2) AS usage_events_24h,
        (SELECT count(*) FROM facts WHERE type = '{USAGE_DENIED}' AND id >= $2) AS denials_24h,
+       (SELECT count(*) FROM webhooks WHERE status = 'enabled') AS webhooks_enabled,
+       (SELECT count(*) FROM webhook_deliveries WHERE id >= $2) AS deliveries_24h,
+       (SELECT count(*) FROM webhook_deliveries WHERE state = 'dead' AND id >= $2) AS dead_deliveries_24h,
        (SELECT coalesce(sum(amount_micros), 0)::bigint FROM usage_events WHERE id >= $3) AS revenue_month_micros,
        (SELECT coalesce(sum(balance_micros), 0)::bigint FROM tenant_funds) AS balance_micros,
        (SELECT coalesce(sum(held_micros), 0)::bigint FROM tenant_funds) AS held_micros,

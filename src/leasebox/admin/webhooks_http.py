@@ -179,10 +179,15 @@ class AdminWebhookRoutes(Controller):
         admin: Given[Admin],
         webhook_id: FromPath[str],
         data: JSONBody[ReasonRequest],
-    ) -> RetriedView:
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[RetriedView]:
         """Send the webhook's dead deliveries again."""
         wanted, by = known_id(WebhookId, webhook_id), self._by(request, admin, data.note)
-        return RetriedView(str(wanted), await self.db.transact(lambda tx: oversight.retry_dead(tx, wanted, by)))
+
+        async def work(tx: Tx) -> RetriedView:
+            return RetriedView(str(wanted), await oversight.retry_dead(tx, wanted, by))
+
+        return await self.once.answer(request, admin, idempotency_key, 202, work)
 
     async def _switch(self, webhook_id: str, status: Status, by: Operator) -> AdminWebhookView:
         wanted = known_id(WebhookId, webhook_id)
@@ -200,6 +205,7 @@ class AdminDeliveryRoutes(Controller):
 
     db: Database
     clock: Clock
+    once: Once
 
     @get("/", operation_id="admin_list_deliveries", **admits(Right.LOOK, 404))
     async def listed(
@@ -240,11 +246,16 @@ class AdminDeliveryRoutes(Controller):
         admin: Given[Admin],
         delivery_id: FromPath[str],
         data: JSONBody[ReasonRequest],
-    ) -> AdminDeliveryView:
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[AdminDeliveryView]:
         """Send it again, with a fresh schedule; one that is on its way is left to itself."""
         wanted = known_id(DeliveryId, delivery_id)
         by = Operator(admin.actor, self.clock.now(), request_id(request), data.note)
-        return _delivery_view(await self.db.transact(lambda tx: oversight.redeliver(tx, wanted, by)))
+
+        async def work(tx: Tx) -> AdminDeliveryView:
+            return _delivery_view(await oversight.redeliver(tx, wanted, by))
+
+        return await self.once.answer(request, admin, idempotency_key, 202, work)
 
 
 def _view(webhook: Webhook) -> AdminWebhookView:

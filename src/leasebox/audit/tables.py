@@ -1,4 +1,4 @@
-"""The audit log's tables, and what a sealed log is. The database itself refuses UPDATE, DELETE and TRUNCATE on them."""
+"""The audit log's tables, and what a sealed log is. Its rows are added only: no right to more, and triggers besides."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

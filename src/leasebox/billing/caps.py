@@ -1,6 +1,8 @@
 """Spend caps: what a tenant, or one of its API keys, may spend in a UTC day or month.
 
-A cap counts what is held for proofs; what is given back counts no more. A session of the tenant's wallet sets it.
+A cap counts what is held for proofs; a hold that is given back, or the rest of one, counts no more. A charge that is
+refunded later still counts until the window ends: what an operator corrects gives an agent no room to spend again.
+A session of the tenant's wallet sets a cap.
 """
 
 from datetime import datetime

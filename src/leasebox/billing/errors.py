@@ -36,7 +36,7 @@ class CannotReverse(Conflict):
 
 
 class NotReversible(Unprocessable):
-    fix = "Reverse the charge (spend) or the grant; holds and releases end by themselves."
+    fix = "Reverse a charge (spend), a grant, a deposit or a settlement; holds and releases end by themselves."
 
 
 class CapNotYours(Forbidden):

@@ -85,7 +85,8 @@ class VersionView(msgspec.Struct):
 
 
 class CapView(msgspec.Struct):
-    """api_key_id: null for the whole tenant. used_usdc: in the window that ends at resets_at."""
+    """api_key_id: null for the whole tenant. used_usdc: held or charged in the window that ends at resets_at; what is
+    refunded later still counts."""
 
     api_key_id: str | None
     window: CapSpan

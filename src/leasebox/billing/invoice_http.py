@@ -84,7 +84,9 @@ class BillView(InvoiceView):
 class ProofOfEventView(msgspec.Struct):
     """That the event is number `index`, from 0, of the invoice's `size` events (RFC 6962 §2.1.1); hashes in hex.
 
-    leaf_hash: made of the event's cells as the statement's format says; hashes: from the leaf's sibling upwards.
+    leaf_hash: SHA-256 over a zero byte and eleven texts, each after its length in four bytes, big-endian:
+    leasebox-usage/1, the tenant id, then what stands here from event_id to proof_id (null: no text). hashes: from the
+    leaf's sibling upwards. /agents-guide has a program that checks it.
     """
 
     invoice_id: str

@@ -152,8 +152,8 @@ async def settle_if_nothing_due(tx: Tx, tenant_id: TenantId, invoice_id: Invoice
 async def void(tx: Tx, invoice_id: InvoiceId, reason: str, by: By) -> Invoice:
     """Take an issued invoice back: each charge on credit is reversed, so nothing is due. What was prepaid stays paid.
 
-    Its events stay on it and are on no other invoice. Raises NotFound, Conflict (409: it is paid or void),
-    Unprocessable (more than 5,000 charges: give some back by credit notes first).
+    Its events stay on it and are on no other invoice. Raises NotFound, Conflict (409: it is paid or void, or a charge
+    was given back to the balance), Unprocessable (more than 5,000 charges: give some back by credit notes first).
     """
     invoice = await _locked(tx, invoice_id)
     if invoice.state != "issued":
@@ -165,10 +165,14 @@ async def void(tx: Tx, invoice_id: InvoiceId, reason: str, by: By) -> Invoice:
             f"{len(on_credit)} charges are too many to give back at once.",
             fix=f"Give charges back by credit notes until {MOST_VOIDED} are left, then void the invoice.",
         )
-    await _reverse(tx, invoice, on_credit, reason, by)
+    amount = await _reverse(tx, invoice, on_credit, reason, by)
     row = await invoice_store.mark_void(tx, invoice.tenant_id, invoice_id, by.at)
-    assert row is not None, "all that was on credit has been given back"
-    await _record(tx, _invoice(row), "invoice.void", by, reason=reason)
+    if row is None:
+        raise Conflict(
+            "A charge was given back to the balance while the invoice was paid, so that much stays due on it.",
+            fix="Give the rest back by a credit note, and let what was given to the balance be paid from it.",
+        )
+    await _record(tx, _invoice(row), "invoice.void", by, reason=reason, amount_usdc=str(amount))
     return _invoice(row)
 
 
@@ -185,8 +189,7 @@ async def credit_note(
     if invoice.state not in {"issued", "paid"}:
         raise Conflict(f"The invoice is {invoice.state}.", state=invoice.state)
     charged = _to_credit(await invoice_store.charges(tx, invoice_id, event_ids), event_ids)
-    await _reverse(tx, invoice, charged, reason, by)
-    amount = Usdc(sum(row["amount_micros"] for row in charged))
+    amount = await _reverse(tx, invoice, charged, reason, by)
     note_id, wrong = CreditNoteId.new(by.at), [row["transfer_id"] for row in charged]
     await invoice_store.add_note(tx, note_id, invoice_id, amount, reason, by.actor, by.at, wrong)
     await _record(
@@ -271,7 +274,7 @@ async def _mark_paid(tx: Tx, tenant_id: TenantId, invoice_id: InvoiceId, by: By)
     if row is None:
         return None
     invoice = _invoice(row)
-    await _record(tx, invoice, "invoice.pay", by)
+    await _record(tx, invoice, "invoice.pay", by, amount_usdc=str(invoice.settled))
     await _tell(tx, invoice, INVOICE_PAID, by.at)
     return invoice
 
@@ -287,13 +290,15 @@ async def _locked(tx: Tx, invoice_id: InvoiceId) -> Invoice:
     return _invoice(row)
 
 
-async def _reverse(tx: Tx, invoice: Invoice, charged: Sequence[Record], reason: str, by: By) -> None:
+async def _reverse(tx: Tx, invoice: Invoice, charged: Sequence[Record], reason: str, by: By) -> Usdc:
     wrong = [row["transfer_id"] for row in charged]
     refused = await invoice_store.reverse(tx, invoice.tenant_id, wrong, by.at, by.actor, reason)
     assert not refused, "the tenant's funds are locked, so nobody else gave a charge back"
+    return Usdc(sum(row["amount_micros"] for row in charged))
 
 
 async def _record(tx: Tx, invoice: Invoice, action: str, by: By, **more: str) -> None:
+    """Write down what was done; `amount_usdc` among it where money moved."""
     resource, detail = str(invoice.invoice_id), _sums(invoice) | more
     await record(tx, Act(by.at, by.actor, action, resource, invoice.tenant_id, by.request_id, detail=detail))
 
@@ -389,11 +394,5 @@ def _line(row: Record) -> StatementLine:
 
 
 def _note(row: Record) -> CreditNote:
-    return CreditNote(
-        CreditNoteId.of(row["id"]),
-        Usdc(row["amount_micros"]),
-        row["reason"],
-        row["made_by"],
-        row["at"],
-        tuple(map(EventId.of, row["event_ids"])),
-    )
+    note_id, amount, events = CreditNoteId.of(row["id"]), Usdc(row["amount_micros"]), map(EventId.of, row["event_ids"])
+    return CreditNote(note_id, amount, row["reason"], row["made_by"], row["at"], tuple(events))

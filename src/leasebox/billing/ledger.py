@@ -57,20 +57,20 @@ async def grant(
 async def reverse(
     tx: Tx, tenant_id: TenantId, wrong: TransferId, note: str, *, actor: str, at: datetime, request_id: str
 ) -> TransferId:
-    """Take a charge or a grant back, by a transfer that points at it; the first one stays as it is.
+    """Take a charge, grant, deposit or settlement back by a transfer that points at it; the first one stays as it is.
 
     Raises NotFound, NotReversible (422), CannotReverse (409: done before, or the granted balance is spent).
     """
     transfer_id = TransferId.new(at)
-    outcome = await ledger_store.reverse(tx, tenant_id, transfer_id, wrong, at, actor, note)
+    outcome, amount = await ledger_store.reverse(tx, tenant_id, transfer_id, wrong, at, actor, note)
     match outcome:
         case "unknown":
             raise NotFound("No such transfer.")
         case "irreversible":
-            raise NotReversible("Only charges and grants are reversed.")
+            raise NotReversible("Holds, releases and reversals are not reversed.")
         case "replayed" | "short":
             raise CannotReverse(_WHY_NOT[outcome], reason=outcome)
-    detail = {"transfer_id": str(transfer_id), "note": note}
+    detail = {"transfer_id": str(transfer_id), "amount_usdc": str(amount), "note": note}
     await record(tx, Act(at, actor, "transfer.reverse", str(wrong), tenant_id, request_id, detail=detail))
     return transfer_id
 

@@ -20,7 +20,10 @@ _GRANT = """
 INSERT INTO ledger_transfers (id, tenant_id, kind, debit, credit, amount_micros, at, made_by, note)
 VALUES ($1, $2, 'grant', 'promotions', 'balance', $3, $4, $5, $6)
 """
-_REVERSE = "SELECT outcome FROM reverse_transfer($1, $2, $3, $4, $5, $6)"
+_REVERSE = """
+SELECT d.outcome, coalesce(t.amount_micros, 0) AS amount_micros FROM reverse_transfer($1, $2, $3, $4, $5, $6) d
+LEFT JOIN ledger_transfers t ON t.tenant_id = $2 AND t.id = $3
+"""
 _CREDIT_LIMIT = "SELECT credit_limit_micros FROM tenant_funds WHERE tenant_id = $1"
 _SET_LIMIT = "UPDATE tenant_funds SET credit_limit_micros = $2 WHERE tenant_id = $1"
 # What has expired is the tenant's again by the clock alone, so it is counted as given back.
@@ -104,9 +107,11 @@ async def grant(
 
 async def reverse(
     tx: Tx, tenant_id: TenantId, transfer_id: TransferId, wrong: TransferId, at: datetime, actor: str, note: str
-) -> str:
-    outcome: str = await tx.value(_REVERSE, transfer_id, tenant_id, wrong, at, actor, note)
-    return outcome
+) -> tuple[str, Usdc]:
+    """What came of it, and the amount of the transfer that was to be taken back."""
+    row = await tx.one(_REVERSE, transfer_id, tenant_id, wrong, at, actor, note)
+    assert row is not None
+    return row["outcome"], Usdc(row["amount_micros"])
 
 
 async def credit_limit(tx: Tx, tenant_id: TenantId) -> Usdc | None:

@@ -70,6 +70,11 @@ class Admission(msgspec.Struct, frozen=True):
         """Unit price × paid quantity, exactly."""
         return self.unit_price * self.paid_quantity
 
+    @property
+    def charged(self) -> dict[str, Any]:
+        """What the audit row of the call says of money: nothing where it was free."""
+        return {"amount_usdc": str(self.amount), "price_version": self.price_version} if self.amount else {}
+
 
 class PriceVersion(msgspec.Struct, frozen=True):
     """A version of a meter's price and allowance, in force from `since` until the next. made_by: `book` or an admin."""

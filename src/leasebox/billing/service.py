@@ -6,14 +6,13 @@ The database decides in one statement, in the transaction of the work, so a call
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from asyncpg import Record
 
-from leasebox.audit.model import Act
-from leasebox.audit.service import record
 from leasebox.billing import store
 from leasebox.billing.errors import InvalidPaymentProof, NotPayable, PaymentRequired
 from leasebox.billing.model import Admission, Asked, Demand, IssuedProof, Reason, Released, proof_offer, unit_of
-from leasebox.billing.prices import NEW_TENANT_CREDIT_LIMIT, Meter, meter_of
+from leasebox.billing.prices import METERED_ROUTES, NEW_TENANT_CREDIT_LIMIT, Meter, meter_of
 from leasebox.billing.proof import LIFETIME, Claims, ProofFault, ProofId, bound_to, sign, verify
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Tx
@@ -21,7 +20,7 @@ from leasebox.infra.facts_log import Fact, append
 from leasebox.values.clock import rfc3339
 from leasebox.values.errors import LeaseboxError
 from leasebox.values.facts import USAGE_DENIED
-from leasebox.values.ids import EventId
+from leasebox.values.ids import EventId, MalformedId, MessageId
 from leasebox.values.keys import KeyRing
 from leasebox.values.money import Usdc
 from leasebox.values.paths import Route, RouteFault, normalize
@@ -110,7 +109,8 @@ async def foresee(tx: Tx, caller: Caller, demand: Demand, keys: KeyRing) -> None
 def payable(method: str, path: str, quantity: int) -> Route:
     """The metered route that somebody wants a proof for, as it stands on the wire; a query is cut off.
 
-    Raises NotPayable (400): not a metered route, not its canonical spelling, or more units than it counts.
+    Raises NotPayable (400): not a metered route, not its canonical spelling, more units than it counts, or an id in it
+    that no message can have. Whether there is that message, only the call itself tells.
     """
     route = normalize(method, path)
     if isinstance(route, RouteFault):
@@ -118,6 +118,8 @@ def payable(method: str, path: str, quantity: int) -> Route:
     meter = meter_of(route)
     if meter is None:
         raise NotPayable(f"{route.method} {route.path} costs nothing.", reason="not_metered")
+    if route not in METERED_ROUTES and not _names_message(route):
+        raise NotPayable(f"{route.method} {route.path} names no message.", reason="message_id")
     if quantity > 1 and meter not in _COUNTED_UNITS:
         raise NotPayable(f"{route.method} {route.path} counts calls: its quantity is 1.", reason="quantity")
     return route
@@ -162,17 +164,25 @@ async def note_denial(tx: Tx, caller: Caller, demand: Demand, refusal: LeaseboxE
 
 
 async def release_due(tx: Tx, at: datetime, most_tenants: int) -> Released:
-    """Give the expired holds of up to so many tenants back; a proof that is being spent right now is left alone."""
-    given = await store.release_due(tx, at, most_tenants)
-    if given.holds:
-        detail = {"tenants": given.tenants, "holds": given.holds, "amount_usdc": str(given.amount)}
-        await record(tx, Act(at, "job:holds", "payment.release", "payment_proofs", None, "job", detail=detail))
-    return given
+    """Give the expired holds of up to so many tenants back; a proof that is being spent right now is left alone.
+
+    Each tenant's log tells its own part, written by the function that gives back, whoever calls that.
+    """
+    return await store.release_due(tx, at, most_tenants)
 
 
 async def forget_windows(tx: Tx, at: datetime) -> int:
     """Drop the allowance counters of windows that are long over; how many."""
     return await store.forget_counters(tx, at - _COUNTERS_KEPT)
+
+
+def _names_message(route: Route) -> bool:
+    """Whether the id in the path of a route of METERED_TEMPLATES can be a message's."""
+    try:
+        MessageId.parse(route.path.split("/")[3])
+    except MalformedId:
+        return False
+    return True
 
 
 def _read(caller: Caller, demand: Demand, keys: KeyRing) -> ProofId | str | None:
@@ -188,17 +198,34 @@ def _read(caller: Caller, demand: Demand, keys: KeyRing) -> ProofId | str | None
 
 def _unpaid(demand: Demand, row: Record) -> PaymentRequired:
     due, fields = _how_to_pay(demand, row)
-    free, span, reset = row["free_units"], row["span"], rfc3339(row["resets_at"])
-    asked = f'{{"method": "{demand.route.method}", "path": "{demand.route.path}"}}'
-    return PaymentRequired(
-        f"The {free} free {unit_of(demand.meter)}s of {demand.meter} this {span} are used up; this costs {due} USDC.",
-        fix=f"Send {asked} to POST /v2/payments/proof and its answer as x-payment-proof, or wait until {reset}.",
-        **fields,
+    helps = row["free_units"] >= demand.quantity
+    fix = _asking(fields) + (f", or wait until {rfc3339(row['resets_at'])}." if helps else ".")
+    return PaymentRequired(_not_free(demand, row, due), fix=fix, **fields)
+
+
+def _not_free(demand: Demand, row: Record, due: Usdc) -> str:
+    free, left, span, unit = row["free_units"], row["free_quantity"], row["span"], unit_of(demand.meter)
+    if not free:
+        return f"No {unit} of {demand.meter} is free; this costs {due} USDC."
+    if not left:
+        return f"The {free} free {unit}s of {demand.meter} this {span} are used up; this costs {due} USDC."
+    return (
+        f"This takes {demand.quantity} {unit}s of {demand.meter}; with {left} of this {span}'s {free} free ones left, "
+        f"the rest costs {due} USDC."
     )
 
 
+def _asking(fields: dict[str, Any]) -> str:
+    """How to get the proof that `accepts` asks for, without a full stop."""
+    body = msgspec.json.encode(fields["accepts"][0]["request"]["body"]).decode()
+    return f"Send {body} to POST /v2/payments/proof and its answer as x-payment-proof"
+
+
 def _invalid(demand: Demand, reason: str, row: Record) -> InvalidPaymentProof:
-    return InvalidPaymentProof(_SAID[reason], reason=reason, **_how_to_pay(demand, row)[1])
+    fields = _how_to_pay(demand, row)[1]
+    if reason == "too_small":
+        fields["fix"] = f"{_asking(fields)}; what the smaller one holds is yours again once it expires."
+    return InvalidPaymentProof(_SAID[reason], reason=reason, **fields)
 
 
 def _how_to_pay(demand: Demand, row: Record) -> tuple[Usdc, dict[str, Any]]:

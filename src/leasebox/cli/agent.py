@@ -72,7 +72,8 @@ def wait(
 ) -> None:
     """Wait for the next mail. MAILBOX is an address, mailbox or lease; else your newest active lease.
 
-    Every mail is given once: a second `wait` goes on after the mail that the first one gave, and misses none.
+    Every mail is given once: a second `wait` goes on after the mail that the first one gave, and misses none. If that
+    was deleted meanwhile, it begins again at the oldest that is left.
     Ends with status 3 when nothing came in time.
     """
     wanted = has or ("otp" if code_only else "any")

@@ -83,6 +83,8 @@ def tell(fault: ClientError) -> None:
         return
     code = f"{status} {fault.error}: " if status else ""
     click.echo(f"leasebox: {plain(code + fault.message)}", err=True)
+    for refused in _rejected(fault):
+        click.echo(f"  not to: {refused}", err=True)
     click.echo(f"  what to do: {plain(fault.fix)}", err=True)
     if request_id:
         click.echo(f"  request_id: {plain(request_id)}", err=True)
@@ -123,6 +125,13 @@ def plain(text: str) -> str:
 def one_line(text: str) -> str:
     """The same, on one line."""
     return " ".join(plain(text).split())
+
+
+def _rejected(fault: ClientError) -> list[str]:
+    """Recipients that a message was refused for, each with the reason, where that is what the refusal tells."""
+    told = fault.fields.get("rejected") if isinstance(fault, ApiError) else None
+    people = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    return [one_line(f"{each.get('address', '')}: {each.get('message', '')}") for each in people]
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: Any) -> None:

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import BinaryIO, TextIO
+from typing import Annotated, BinaryIO, TextIO
 
 import click
 import msgspec
@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from leasebox.audit import service
-from leasebox.audit.errors import BrokenLog
-from leasebox.audit.heads import Head, Signer, Verifier, read, unchecked
+from leasebox.audit.errors import BrokenLog, NoSuchSize
+from leasebox.audit.heads import Head, Signer, Verifier, extends, read, unchecked
 from leasebox.audit.tables import Log
 from leasebox.audit.verify import Exported, Figures, Wrong
 from leasebox.audit.verify import verify as verify_log
@@ -45,6 +45,19 @@ _log_option = click.option(
 _out_option = click.option(
     "-o", "--out", type=click.File("wb", atomic=True), default="-", help="A file to write, else stdout."
 )
+
+
+_Pairs = dict[str, tuple[Head, Head]]
+"""The older and the newer head by log."""
+
+
+class _Extension(msgspec.Struct, rename={"begin": "from", "end": "to"}):
+    """As the admin's route gives it."""
+
+    log: str
+    begin: int
+    end: int
+    path: list[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]]
 
 
 @click.group()
@@ -100,6 +113,39 @@ def key(names: Sequence[str]) -> None:
 
     for origin in on_database(settings, origins):
         click.echo(Verifier(origin, _own_keys(settings)[0]))
+
+
+@audit.command()
+@click.argument("old", type=click.File())
+@click.argument("new", type=click.File())
+@click.option("--proof", "given", type=click.File("rb"), help="Check these proofs, and ask no database.")
+@click.option("--key", "keys", multiple=True, help="A public key to trust, as `audit key` prints it.")
+@_log_option
+@_out_option
+def consistency(
+    old: TextIO, new: TextIO, given: BinaryIO | None, keys: Sequence[str], names: Sequence[str], out: BinaryIO
+) -> None:
+    """Prove that between two heads a log was only added to; status 1 where it was not.
+
+    OLD and NEW are files of signed heads (`audit head`). The proofs are checked, then written, a JSON line for each log
+    as `GET /v2/admin/audit/consistency` gives it. With --proof and --key anybody checks them, without our database and
+    our master key.
+    """
+    trusted = [*map(_given_key, keys)]
+    trusted += [] if given and keys else _own_keys(load(os.environ))
+    before, after = dict(_heads(old, trusted)), dict(_heads(new, trusted))
+    both = [log.name for log in _chosen(names) if log.name in before and log.name in after]
+    pairs = {name: (before[name], after[name]) for name in both}
+    if not pairs or any(older.size > newer.size for older, newer in pairs.values()):
+        refuse(["OLD and NEW are no heads of the same log, the older one first"])
+    proofs = _given_proofs(given, pairs) if given else _made_proofs(pairs)
+    for name, (older, newer) in pairs.items():
+        if not extends(older, newer, [bytes.fromhex(each) for each in proofs[name].path]):
+            click.echo(f"{name}: size {newer.size} does not begin with what size {older.size} was", err=True)
+            sys.exit(WRONG)
+        click.echo(f"{name}: from size {older.size} to size {newer.size} it was only added to", err=not given)
+    if not given:
+        out.writelines(msgspec.json.encode(each) + b"\n" for each in proofs.values())
 
 
 @audit.command()
@@ -203,6 +249,45 @@ def _held_to(exported: Sequence[tuple[str, Exported]]) -> str:
     if exported:
         return f"all that {len(exported)} given {'head vouches' if len(exported) == 1 else 'heads vouch'} for is there"
     return "a log written anew as a whole shows only against a head kept elsewhere (leasebox audit head)"
+
+
+def _made_proofs(pairs: _Pairs) -> dict[str, _Extension]:
+    """By log, from the database. Ends with status 1 where it does not hold what the heads vouch for."""
+
+    async def made(database: Database) -> dict[str, _Extension]:
+        return {name: await _proved(database, name, *pair) for name, pair in pairs.items()}
+
+    try:
+        return on_database(load(os.environ), made)
+    except (BrokenLog, NoSuchSize) as fault:
+        click.echo(f"leasebox: {fault}", err=True)
+        sys.exit(WRONG)
+
+
+async def _proved(database: Database, name: str, older: Head, newer: Head) -> _Extension:
+    if older.size == 0:
+        return _Extension(name, 0, newer.size, [])
+    proof = await database.read(partial(service.prove_extension, log=_LOGS[name], old=older.size, new=newer.size))
+    return _Extension(name, older.size, newer.size, [each.hex() for each in proof])
+
+
+def _given_proofs(file: BinaryIO, pairs: _Pairs) -> dict[str, _Extension]:
+    """By log, each of the very sizes that the heads have. Refuses what is no proof, and a missing one."""
+    try:
+        found = msgspec.json.Decoder(_Extension).decode_lines(file.read(_MOST_CHARACTERS))
+    except msgspec.MsgspecError as fault:
+        refuse([f"{file.name}: not proofs, a JSON object a line: {fault}"])
+    proofs = {}
+    for name, (older, newer) in pairs.items():
+        fit = [each for each in found if (each.log, each.begin, each.end) == (name, older.size, newer.size)]
+        if not fit:
+            refuse([f"{file.name}: no proof for {name} from size {older.size} to {newer.size}"])
+        proofs[name] = fit[0]
+    return proofs
+
+
+def _heads(file: TextIO, trusted: Sequence[bytes]) -> list[tuple[str, Head]]:
+    return [(name, each.head) for name, each in (_exported(note, trusted) for note in _notes(file))]
 
 
 def _notes(file: TextIO) -> list[str]:

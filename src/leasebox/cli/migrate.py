@@ -20,14 +20,17 @@ from leasebox.values.errors import Unavailable
 def migrate() -> None:
     """Bring the database (DATABASE_URL, else the embedded one of LEASEBOX_HOME) up to date."""
     settings = load(os.environ)
+    by_hand = READY_FD not in os.environ  # `leasebox up` has a first line of its own, and restores nothing
     with _database(settings) as url:
         if broken := reach.database_fault(url):
             refuse([broken])
         try:
             applied = migrations.upgrade(url)
+            if by_hand:
+                migrations.withdraw_rights(url)
         except Unavailable as fault:
             refuse([fault.message])
-    if READY_FD not in os.environ:  # `leasebox up` has a first line of its own
+    if by_hand:
         click.echo(f"applied {', '.join(applied)}" if applied else "nothing to apply")
 
 

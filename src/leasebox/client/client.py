@@ -222,7 +222,8 @@ class Client(SendingVerbs, EventVerbs):
 
         since: a time (received then or later) or the message_id of a mail (visible after it). None: after the mail
         that `wait` gave last for this mailbox, at first everything in it; so a mail that came before the call counts
-        and none is missed or given twice. has: `otp` or `link` waits for a mail with one.
+        and none is missed or given twice. Of a mail that was deleted the place is lost: all that is left counts again,
+        the oldest first. has: `otp` or `link` waits for a mail with one.
         """
         start: datetime | str = self._waited.get(mailbox_id, _EVER) if since is None else since
         query = {

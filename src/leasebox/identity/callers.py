@@ -60,6 +60,8 @@ class Callers:
         if row is None or row["agent_status"] != "active":
             self._seen.pop(key, None)
             raise Unauthorized("The bearer token is unknown, expired or revoked.")
+        if row["awaited"]:
+            await self._db.transact(lambda tx: store.use_key(tx, key))
         caller = _caller(row, kind)
         self._seen[key] = (now, caller)
         if len(self._seen) > _REMEMBERED:

@@ -6,8 +6,8 @@ from typing import Any
 
 from leasebox.audit.model import Act
 from leasebox.audit.service import record
-from leasebox.identity import store, tokens
-from leasebox.identity.errors import AgentDisabled, BeyondMaker, OwnAgent, TenantInactive
+from leasebox.identity import siwe, store, tokens
+from leasebox.identity.errors import AgentDisabled, BeyondMaker, OwnAgent, TenantInactive, WalletsBySession
 from leasebox.identity.model import (
     SCOPES,
     SESSION_TTL,
@@ -94,7 +94,8 @@ async def change_agent(
 ) -> Agent:
     """Rename, disable or enable an agent; a disabled one's sessions and keys stop.
 
-    Raises NotFound, BeyondMaker (a key of one agent), OwnAgent (409: disabling itself could lock its tenant out).
+    Raises NotFound, BeyondMaker (a key of one agent), WalletsBySession (an API key that would keep a wallet's owner
+    out, or let one in again), OwnAgent (409: disabling itself could lock its tenant out).
     """
     if caller.bound_agent not in (None, agent_id):
         raise BeyondMaker("Your own key belongs to one agent.")
@@ -103,6 +104,8 @@ async def change_agent(
     row = await store.change_agent(tx, caller.tenant_id, agent_id, name, status)
     if row is None:
         raise NotFound("No such agent.")
+    if status is not None and row["wallet_address"] is not None and isinstance(caller.credential_id, KeyId):
+        raise WalletsBySession("An API key cannot disable or enable the agent of a wallet.")
     await record(tx, caller.act(at, request_id, "agent.change", str(agent_id)))
     return _agent(row)
 
@@ -139,10 +142,13 @@ async def adopt_key(
 ) -> ApiKey:
     """Make a key good whose text was drawn before, and of which only SHA-256 and hint are at hand.
 
-    Raises Unprocessable (expires_at), BeyondMaker (403).
+    It is awaited until it is first used: so long its text may be shown. Raises Unprocessable (expires_at), BeyondMaker
+    (403).
     """
     _require_within(caller, order, at)
-    return await _keep_key(tx, caller, order, token_hash, hint, at, request_id)
+    key = await _keep_key(tx, caller, order, token_hash, hint, at, request_id)
+    await store.await_key(tx, caller.tenant_id, key.key_id)
+    return key
 
 
 async def list_keys(tx: Tx, caller: Caller, below: object, limit: int) -> list[ApiKey]:
@@ -191,7 +197,8 @@ def _covers(own: frozenset[MailboxId], asked: Sequence[MailboxId] | None) -> boo
 
 
 def _agent(row: Any) -> Agent:
-    return Agent(AgentId.of(row["id"]), row["name"], row["status"], row["wallet_address"], row["created_at"])
+    wallet = None if row["wallet_address"] is None else siwe.checksummed(row["wallet_address"])
+    return Agent(AgentId.of(row["id"]), row["name"], row["status"], wallet, row["created_at"])
 
 
 def _key(row: Any) -> ApiKey:

@@ -26,16 +26,17 @@ INSERT INTO agents (id, tenant_id, name, status, created_at) SELECT $2, id, $3, 
 """
 _FIND_SESSION = """
 SELECT s.id, s.tenant_id, s.agent_id, s.wallet_address, s.chain_id, s.scopes, s.expires_at, t.status AS tenant_status,
-       NULL::uuid[] AS mailbox_ids, a.status AS agent_status
+       NULL::uuid[] AS mailbox_ids, a.status AS agent_status, false AS awaited
 FROM sessions s JOIN tenants t ON t.id = s.tenant_id JOIN agents a ON a.id = s.agent_id
 WHERE s.token_hash = $1 AND s.revoked_at IS NULL
 """
 _FIND_KEY = """
 SELECT k.id, k.tenant_id, k.agent_id, NULL::text AS wallet_address, NULL::bigint AS chain_id, k.scopes, k.expires_at,
-       t.status AS tenant_status, k.mailbox_ids, coalesce(a.status, 'active') AS agent_status
+       t.status AS tenant_status, k.mailbox_ids, coalesce(a.status, 'active') AS agent_status, k.awaited
 FROM api_keys k JOIN tenants t ON t.id = k.tenant_id LEFT JOIN agents a ON a.id = k.agent_id
 WHERE k.token_hash = $1 AND k.revoked_at IS NULL
 """
+_USE_KEY = "SELECT use_key($1)"
 _REVOKE_SESSION = "UPDATE sessions SET revoked_at = $3 WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL"
 _REVOKE_WALLET_SESSIONS = """
 UPDATE sessions SET revoked_at = $3 WHERE tenant_id = $1 AND lower(wallet_address) = $2 AND revoked_at IS NULL
@@ -102,6 +103,11 @@ async def find_session(tx: Tx, token_hash: bytes) -> Record | None:
 
 async def find_key(tx: Tx, token_hash: bytes) -> Record | None:
     return await tx.one(_FIND_KEY, token_hash)
+
+
+async def use_key(tx: Tx, token_hash: bytes) -> None:
+    """Note that an awaited key is in use, and erase what was kept to show it again."""
+    await tx.run(_USE_KEY, token_hash)
 
 
 async def revoke_session(tx: Tx, tenant_id: TenantId, session_id: Id, at: datetime) -> int:
@@ -175,6 +181,7 @@ INSERT INTO api_keys (id, token_hash, hint, tenant_id, agent_id, name, scopes, m
                       expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {_KEY_COLUMNS}
 """
+_AWAIT_KEY = "UPDATE api_keys SET awaited = true WHERE tenant_id = $1 AND id = $2"
 # A key sees and stops keys within its own limits only: those of its mailboxes, those of its agent.
 _LIST_KEYS = f"""
 SELECT {_KEY_COLUMNS} FROM api_keys
@@ -207,6 +214,11 @@ async def insert_key(
         at,
         order.expires_at,
     )
+
+
+async def await_key(tx: Tx, tenant_id: TenantId, key_id: KeyId) -> None:
+    """Have the key's first use noted."""
+    await tx.run(_AWAIT_KEY, tenant_id, key_id)
 
 
 async def list_keys(tx: Tx, caller: Caller, below: object, limit: int) -> list[Record]:

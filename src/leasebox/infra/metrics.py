@@ -27,8 +27,25 @@ PARSE_SECONDS = Histogram("leasebox_parse_seconds", "Accepted to visible, per ma
 PURGED_MESSAGES = Counter("leasebox_purged_messages_total", "Messages erased after their lease's retention")
 WEBHOOK_ATTEMPTS = Counter("leasebox_webhook_attempts_total", "Tries to deliver facts to webhooks", ["outcome"])
 WEBHOOK_SECONDS = Histogram("leasebox_webhook_seconds", "Time a receiver takes to answer", buckets=_QUICK)
-WEBHOOK_DELAY_SECONDS = Histogram("leasebox_webhook_delay_seconds", "Fact to first try", buckets=_QUICK)
+WEBHOOK_DELAY_SECONDS = Histogram("leasebox_webhook_delay_seconds", "Delivery made to its first try", buckets=_QUICK)
 WEBHOOKS_DISABLED = Counter("leasebox_webhooks_disabled_total", "Webhooks disabled because they failed or said 410")
+WEBHOOK_QUEUE = Gauge(
+    "leasebox_webhook_queue_deliveries",
+    "Deliveries that wait for their time, are due, under way or dead",
+    ["state"],
+    multiprocess_mode="mostrecent",
+)
+WEBHOOK_OLDEST_SECONDS = Gauge(
+    "leasebox_webhook_oldest_due_seconds",
+    "How long the endpoint waits that stands first in line",
+    multiprocess_mode="mostrecent",
+)
+WEBHOOK_FACTS = Gauge(
+    "leasebox_webhook_fan_out_facts", "Facts that no delivery was made of yet", multiprocess_mode="mostrecent"
+)
+WEBHOOK_OLDEST_FACT_SECONDS = Gauge(
+    "leasebox_webhook_fan_out_lag_seconds", "How old the first of these facts is", multiprocess_mode="mostrecent"
+)
 FACTS = Counter("leasebox_facts_total", "Facts that were numbered, so that readers see them")
 STREAMS = Gauge("leasebox_streams", "Open event streams by door", ["door"], multiprocess_mode="livesum")
 STREAM_ENDS = Counter("leasebox_stream_ends_total", "Event streams that ended, by reason", ["door", "reason"])

@@ -6,6 +6,7 @@ Revisions are numbered files, so whether anything is pending is known without im
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -28,10 +29,7 @@ def revisions() -> list[str]:
 
 async def current(database_url: str) -> str | None:
     """The revision a database is at, None when it is empty. Raises Unavailable."""
-    try:
-        connection = await asyncpg.connect(database_url, timeout=5)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-        raise Unavailable(f"The database does not answer: {fault}", retry_after_s=2) from fault
+    connection = await _connected(database_url)
     try:
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
             return None
@@ -47,6 +45,19 @@ def pending(database_url: str) -> list[str]:
     return [revision for revision in revisions() if at is None or revision > at]
 
 
+def withdraw_rights(database_url: str) -> None:
+    """Take from the tables' owner what nothing needs (0018): a restore may have left that out. Raises Unavailable."""
+
+    async def withdraw() -> None:
+        connection = await _connected(database_url)
+        try:
+            await connection.execute("SELECT withdraw_rights()")
+        finally:
+            await connection.close()
+
+    asyncio.run(withdraw())
+
+
 def upgrade(database_url: str) -> list[str]:
     """Apply what is pending, each revision in its own transaction; which were applied. Raises Unavailable."""
     todo = pending(database_url)
@@ -59,3 +70,10 @@ def upgrade(database_url: str) -> list[str]:
         config.attributes["database_url"] = database_url
         command.upgrade(config, "head")
     return todo
+
+
+async def _connected(database_url: str) -> Any:
+    try:
+        return await asyncpg.connect(database_url, timeout=5)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+        raise Unavailable(f"The database does not answer: {fault}", retry_after_s=2) from fault

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Annotated, Any, Protocol
 
 import msgspec
-from litestar import Controller, Request, delete, get, patch, post
+from litestar import Controller, Request, Response, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
 from leasebox.identity.model import Caller
 from leasebox.infra.db import Database, Tx
+from leasebox.infra.web.idempotency import IdempotencyKey, Once
 from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
 from leasebox.infra.web.routes import Given, known_id, needs, request_id
 from leasebox.leases import service
@@ -17,6 +18,7 @@ from leasebox.leases.http import LeaseView, Metadata, bounded, lease_view
 from leasebox.leases.model import Doors, LeasePolicy, Mailbox, SendCounters
 from leasebox.values.clock import Clock
 from leasebox.values.ids import MailboxId, TenantId, WebhookId
+from leasebox.values.secret import Secret
 
 SendCountersOf = Callable[[Tx, TenantId, Sequence[MailboxId], datetime], Awaitable[Mapping[MailboxId, SendCounters]]]
 
@@ -103,6 +105,7 @@ class AccountRoutes(Controller):
     erase: Any
     sends: SendCountersOf
     urls: WebhookUrls
+    once: Once
 
     @get("/", operation_id="list_accounts", **needs("mail:read"))
     async def listed(self, caller: Given[Caller], limit: Limit = 20, cursor: CursorText = None) -> Page[AccountView]:
@@ -125,7 +128,7 @@ class AccountRoutes(Controller):
 
         return _view((await self.db.read(body))[0], now)
 
-    @patch("/{account_id:str}", operation_id="change_account", **needs("mail:allocate", 404, 422))
+    @patch("/{account_id:str}", operation_id="change_account", **needs("mail:allocate", 404, 409, 422))
     async def change(
         self,
         request: Request[Any, Any, Any],
@@ -164,14 +167,24 @@ class AccountRoutes(Controller):
         "/{account_id:str}/credentials/reset",
         status_code=200,
         operation_id="reset_credentials",
-        **needs("mail:allocate", 404, 410),
+        **needs("mail:allocate", 404, 409, 410),
     )
     async def reset(
-        self, request: Request[Any, Any, Any], caller: Given[Caller], account_id: FromPath[str]
-    ) -> CredentialsView:
+        self,
+        request: Request[Any, Any, Any],
+        caller: Given[Caller],
+        account_id: FromPath[str],
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[CredentialsView]:
         """A new password for webmail, SMTP and IMAP; the old one stops within a second."""
         wanted, now, trace = known_id(MailboxId, account_id), self.clock.now(), request_id(request)
-        mailbox, password = await self.db.transact(lambda tx: service.reset_credentials(tx, caller, wanted, now, trace))
+
+        async def work(tx: Tx) -> CredentialsView:
+            return self._credentials(*await service.reset_credentials(tx, caller, wanted, now, trace))
+
+        return await self.once.answer(request, caller, idempotency_key, 200, work)
+
+    def _credentials(self, mailbox: Mailbox, password: Secret) -> CredentialsView:
         return CredentialsView(
             account_id=str(mailbox.mailbox_id),
             mailbox_id=str(mailbox.mailbox_id),

@@ -99,11 +99,16 @@ async def decline(tx: Tx, claim: Claim, at: datetime, request_id: str) -> Claim:
 
 
 async def collect(tx: Tx, claim: Claim, token: Secret, at: datetime, request_id: str) -> Secret | None:
-    """The API key of an approved claim, once; it is erased here by this. None when it is not there (any more)."""
-    sealed = await store.collect(tx, claim.claim_id, fingerprint(token), at - KEPT_FOR)
-    if sealed is None:
+    """The API key of an approved claim: the same each time, until it is first used or a day after the approval.
+
+    So an answer that got lost costs nothing. None when it is not there (any more).
+    """
+    found = await store.collect(tx, claim.claim_id, fingerprint(token), at - KEPT_FOR, at)
+    if found is None:
         return None
-    await record(tx, _act(claim, at, request_id, "claim.collect"))
+    sealed, first = found
+    if first:
+        await record(tx, _act(claim, at, request_id, "claim.collect"))
     return opened(sealed, token, claim.claim_id)
 
 

@@ -48,7 +48,8 @@ class NewClaimView(msgspec.Struct):
 class ClaimView(msgspec.Struct):
     """status: pending, approved, declined or expired, judged by the clock. reason: why it was declined.
 
-    api_key: in the first answer after the approval, and never again. The other ids: null until then.
+    api_key: in the answers after the approval, until it is first used or 24 hours are over; then null, and shown to
+    nobody again. The other ids: null until the approval.
     """
 
     session_id: str
@@ -82,7 +83,10 @@ class ClaimRoutes(Controller):
 
     @post("/", status_code=201, operation_id="start_claim", **_UNKEPT, **public(403, 409, 422))
     async def start(self, request: Request[Any, Any, Any], data: JSONBody[ClaimRequest]) -> NewClaimView:
-        """Ask for a mailbox of that name. Nothing is reserved: who is approved first gets it."""
+        """Ask for a mailbox of that name. Nothing is reserved: who is approved first gets it.
+
+        Takes no Idempotency-Key: nothing is made until an approval, so ask anew where the answer got lost.
+        """
         if self.policy.confirm == "off":
             raise ClaimsClosed("This instance gives mailboxes to wallets only.")
         await limit_address(request, self.cache, "claim", self.claim_rate)
@@ -100,7 +104,7 @@ class ClaimRoutes(Controller):
 
     @get("/{session_id:str}", operation_id="get_claim", **_UNKEPT, **(public(401, 404) | _BY_TOKEN))
     async def one(self, request: Request[Any, Any, Any], session_id: FromPath[str]) -> ClaimView:
-        """What became of a claim. The first answer after its approval holds the API key, which is then erased here."""
+        """What became of a claim. Approved: with the API key, until that is first used, for 24 hours at most."""
         token = _token(request)
         await limit_address(request, self.cache, "claim-poll", self.poll_rate)
         wanted = known_id(ClaimId, session_id)
@@ -115,7 +119,10 @@ class ClaimRoutes(Controller):
         **(public(401, 403, 404, 409, 422) | _BY_TOKEN),
     )
     async def confirm(self, request: Request[Any, Any, Any], session_id: FromPath[str]) -> ClaimView:
-        """Approve one's own claim, where the operator allows it; the answer is that of GET."""
+        """Approve one's own claim, where the operator allows it; the answer is that of GET.
+
+        Needs no Idempotency-Key: confirmed again, the same answer, with the same key while that is unused.
+        """
         token = _token(request)
         if self.policy.confirm != "headless":
             raise NotHeadless("On this instance a person approves claims.")

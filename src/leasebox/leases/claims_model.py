@@ -14,7 +14,7 @@ Confirm = Literal["page", "headless", "off"]
 Status = Literal["pending", "approved", "declined", "expired"]
 Reason = Literal["by_person", "address_taken"]
 CLAIM_TTL = timedelta(minutes=30)
-# So long after its end a claim can still be asked for; then it is forgotten, and a key that nobody fetched with it.
+# So long after its end a claim can still be asked for, then it is forgotten; and after its approval, for its key.
 KEPT_FOR = timedelta(hours=24)
 LEASE_HOURS = 24
 # All of it within the one mailbox. keys:write: the key must be able to bind the tenant's first wallet.

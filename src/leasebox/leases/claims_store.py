@@ -42,11 +42,13 @@ WHERE id = $1 AND state = 'pending' AND expires_at > $2
 _LINK_LEASE = "UPDATE claims SET lease_id = $2 WHERE id = $1 AND state = 'approved' AND lease_id IS NULL"
 _COLLECT = """
 WITH held AS (
-    SELECT id, sealed_key FROM claims
-    WHERE id = $1 AND token_hash = $2 AND state = 'approved' AND sealed_key IS NOT NULL AND expires_at > $3
-    FOR UPDATE
+    SELECT c.id, c.sealed_key, c.collected_at FROM claims c JOIN api_keys k ON k.token_hash = c.key_hash
+    WHERE c.id = $1 AND c.token_hash = $2 AND c.state = 'approved' AND c.sealed_key IS NOT NULL AND c.decided_at > $3
+      AND k.awaited AND k.revoked_at IS NULL
+    FOR UPDATE OF c
 )
-UPDATE claims SET sealed_key = NULL FROM held WHERE claims.id = held.id RETURNING held.sealed_key
+UPDATE claims SET collected_at = coalesce(held.collected_at, $4) FROM held
+WHERE claims.id = held.id RETURNING held.sealed_key, held.collected_at IS NULL AS first
 """
 _FORGET = """
 DELETE FROM claims WHERE id IN (SELECT id FROM claims WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
@@ -103,10 +105,12 @@ async def link_lease(tx: Tx, claim_id: ClaimId, lease_id: LeaseId) -> None:
     await tx.run(_LINK_LEASE, claim_id, lease_id)
 
 
-async def collect(tx: Tx, claim_id: ClaimId, token_hash: bytes, kept_since: datetime) -> bytes | None:
-    """The sealed key, which is erased by this; of any number of callers only one gets it."""
-    sealed: bytes | None = await tx.value(_COLLECT, claim_id, token_hash, kept_since)
-    return sealed
+async def collect(
+    tx: Tx, claim_id: ClaimId, token_hash: bytes, decided_since: datetime, at: datetime
+) -> tuple[bytes, bool] | None:
+    """The sealed key while nobody has used it, and whether this is the first time; it is so for one caller only."""
+    row = await tx.one(_COLLECT, claim_id, token_hash, decided_since, at)
+    return None if row is None else (row["sealed_key"], row["first"])
 
 
 async def forget(tx: Tx, before: datetime, limit: int) -> int:

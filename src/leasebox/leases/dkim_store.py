@@ -9,13 +9,14 @@ from asyncpg import Record
 from leasebox.infra.db import Tx
 from leasebox.infra.reseal import SealedRow
 from leasebox.leases.dkim_keys import PublicKey, SealedKey, place_of
-from leasebox.values.ids import DomainId
+from leasebox.values.ids import DomainId, TenantId
 
-# Whose keys sign for a name: those of the tenant whose verified domain it is, else the instance's own.
+# Whose keys sign a tenant's mail from a name: its own if that is its verified domain, else the instance's own.
 _SIGNING = """
 WITH k AS (
     SELECT * FROM dkim_keys k WHERE domain = $1 AND state = 'signing'
-       AND (domain_id IS NULL OR EXISTS (SELECT FROM domains d WHERE d.id = k.domain_id AND d.state = 'verified'))
+       AND (domain_id IS NULL OR EXISTS (
+           SELECT FROM domains d WHERE d.id = k.domain_id AND d.state = 'verified' AND d.tenant_id = $2))
 )
 SELECT selector, algorithm, kid, sealed, public_key FROM k
 WHERE domain_id IS NOT DISTINCT FROM (SELECT domain_id FROM k ORDER BY domain_id NULLS LAST LIMIT 1)
@@ -60,9 +61,9 @@ WHERE k.domain = n.domain AND k.selector = n.selector
 _FORGET = "DELETE FROM dkim_keys WHERE retired_at <= $1"
 
 
-async def signing(tx: Tx, domain: str) -> list[SealedKey]:
-    """What signs for a domain, RSA first."""
-    return [_sealed(row) for row in await tx.all(_SIGNING, domain)]
+async def signing(tx: Tx, domain: str, tenant_id: TenantId | None) -> list[SealedKey]:
+    """What signs a tenant's mail from a domain, RSA first. tenant_id None: only the instance's own keys."""
+    return [_sealed(row) for row in await tx.all(_SIGNING, domain, tenant_id)]
 
 
 async def published(

@@ -74,13 +74,14 @@ class Settled(msgspec.Struct, frozen=True):
     published: Published
 
 
-async def signing_keys(tx: Tx, keys: KeyRing, domain: str) -> tuple[SigningKey, ...]:
-    """What mail from a domain (lower case, A-labels) is signed with, RSA first; none where the domain is not ours.
+async def signing_keys(tx: Tx, keys: KeyRing, domain: str, tenant_id: TenantId | None) -> tuple[SigningKey, ...]:
+    """What a tenant's mail from a domain (lower case, A-labels) is signed with, RSA first: its own keys while the
+    domain is its verified one, else the instance's own. None at all where the domain is neither's.
 
     keys: the ring of Purpose.DKIM_KEY. A key that this ring cannot open is left out, and the log says why.
     """
     found = []
-    for kept in await dkim_store.signing(tx, domain):
+    for kept in await dkim_store.signing(tx, domain, tenant_id):
         try:
             found.append(opened(domain, kept, keys))
         except CannotOpen as fault:

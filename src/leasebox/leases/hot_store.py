@@ -1,4 +1,4 @@
-"""SQL of the verbs that are called most; they are functions of the database (migrations/sql/0014_hot_verbs.sql)."""
+"""SQL of the verbs that are called most; they are functions of the database (migrations/sql, 0014 and 0020)."""
 
 from datetime import datetime, timedelta
 
@@ -16,7 +16,8 @@ _ADMITTED, _ADMIT = billing.ADMITTED, billing.ADMIT
 _GRANT = f"""
 SELECT {_ADMITTED}, g.outcome AS granted, g.mailbox, g.metadata
 FROM {_ADMIT} CROSS JOIN LATERAL grant_lease(
-    a.outcome, $2, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $11, $23, $24, $25, $5, $26, $12, $27) g
+    a.outcome, $2, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $11, $23, $24, $25, $5, $26, $12, $27,
+    a.paid_quantity * a.unit_price_micros, a.price_version) g
 """
 _RELEASE = "SELECT outcome, mailbox_id, told FROM release_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 

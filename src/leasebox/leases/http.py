@@ -122,8 +122,8 @@ class LeaseRoutes(Controller):
         demand = self.till.demand(request, ALLOCATE, x_payment_proof)
 
         async def work(tx: Tx) -> NewLeaseView:
-            await self.till.admit(tx, caller, demand)
-            made = await service.grant(tx, caller, order, self.policy, demand.at, demand.request_id)
+            admission = await self.till.admit(tx, caller, demand)
+            made = await service.grant(tx, caller, order, self.policy, demand.at, demand.request_id, admission)
             return _new_view(made, self.doors, demand.at)
 
         async def at_once(tx: Tx) -> NewLeaseView:

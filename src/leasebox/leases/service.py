@@ -4,7 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from leasebox.audit.service import record
+from leasebox.billing.model import Admission
 from leasebox.identity.model import Caller
 from leasebox.identity.service import require_agent
 from leasebox.infra.db import Tx
@@ -29,15 +32,21 @@ from leasebox.values.errors import Forbidden, NotFound
 from leasebox.values.ids import AgentId, LeaseId, MailboxId, TenantId
 from leasebox.values.secret import Secret
 
-Erase = Callable[[Tx, TenantId, MailboxId], Awaitable[int]]
+Erase = Callable[[Tx, TenantId, MailboxId, datetime], Awaitable[int]]
 EraseOfLeases = Callable[[Tx, Sequence[LeaseId]], Awaitable[int]]
 _GENERATED_TRIES = 3
 
 
 async def grant(
-    tx: Tx, caller: Caller, order: LeaseOrder, policy: LeasePolicy, at: datetime, request_id: str
+    tx: Tx,
+    caller: Caller,
+    order: LeaseOrder,
+    policy: LeasePolicy,
+    at: datetime,
+    request_id: str,
+    admission: Admission | None = None,
 ) -> Granted:
-    """Lease an address to an agent of the caller's tenant.
+    """Lease an address to an agent of the caller's tenant. admission: of a metered call; the audit row says its charge.
 
     Raises NotFound (agent), NameRefused, UnknownDomain (also for another tenant's), AddressTaken (409: leased, held for
     its last tenant, or a generated address, which is never issued twice), Forbidden (a credential limited to other
@@ -51,7 +60,8 @@ async def grant(
     lease = _lease(row)
     if caller.mailbox_ids is not None and lease.mailbox_id not in caller.mailbox_ids:
         raise Forbidden("This credential is limited to some mailboxes and cannot lease others.")
-    await record(tx, caller.act(at, request_id, "lease.grant", str(lease.lease_id)))
+    act = caller.act(at, request_id, "lease.grant", str(lease.lease_id))
+    await record(tx, msgspec.structs.replace(act, detail={} if admission is None else admission.charged))
     return Granted(lease, password)
 
 
@@ -141,7 +151,7 @@ async def erase_mailbox(
     (await get(tx, caller, mailbox.lease.lease_id)).require_unfrozen()
     await store.erase_mailbox(tx, caller.tenant_id, mailbox_id, at)
     await store.mark_mailbox_purged(tx, caller.tenant_id, mailbox_id, at)
-    await erase(tx, caller.tenant_id, mailbox_id)
+    await erase(tx, caller.tenant_id, mailbox_id, at)
     await record(tx, caller.act(at, request_id, "mailbox.erase", str(mailbox_id)))
 
 

@@ -104,7 +104,7 @@ claims = Table(
     Column("link_hash", LargeBinary, nullable=False, unique=True),
     Column("key_hash", LargeBinary, nullable=False),
     Column("key_hint", Text, nullable=False),
-    # Erased when it is fetched.
+    # Erased when the key is first used.
     Column("sealed_key", LargeBinary),
     Column("state", Text, nullable=False),
     Column("reason", Text),
@@ -112,9 +112,11 @@ claims = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("decided_at", DateTime(timezone=True)),
     Column("lease_id", UUID, ForeignKey("leases.id")),
+    Column("collected_at", DateTime(timezone=True)),
     CheckConstraint("state IN ('pending', 'approved', 'declined')", name="state"),
     CheckConstraint("reason IN ('by_person', 'address_taken')", name="reason"),
     Index(None, "expires_at"),
+    Index(None, "key_hash"),
 )
 
 # A domain that a tenant brings along. Several tenants may wait for one name; at most one of them ever has it. Leases

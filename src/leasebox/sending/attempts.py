@@ -71,7 +71,8 @@ async def _whole(tx: Tx, attempt_id: SendAttemptId, head: Record | None) -> Atte
 
 
 async def cancel(tx: Tx, caller: Caller, attempt_id: SendAttemptId, at: datetime, request_id: str) -> Attempt:
-    """Take back what no worker is handing over: those recipients get nothing. What was charged stays charged.
+    """Take back what no worker is handing over: those recipients are tried no more. Who may have been reached by a try
+    of unknown outcome has that in `reply_text`. What was charged stays charged.
 
     Raises NotFound, NotCancellable (409).
     """

@@ -24,9 +24,10 @@ StateText = Annotated[AttemptState | None, QueryParameter(name="state", descript
 
 
 class AttemptItem(msgspec.Struct):
-    """One outbound message. state: `queued` nobody tried yet, `sending` under way, `deferred` to be tried again, `sent`
-    somebody got it, `failed` nobody did, `cancelled`. sent_at: when the first recipient's server or mailbox had it.
-    send_at: not handed over before then; expires_at: given up then."""
+    """One outbound message. state: `queued` nobody tried yet, `sending` being handed over, or some have it and others
+    are to be tried, `deferred` to be tried again, `sent` somebody got it, `failed` nobody is known to have got it,
+    `cancelled`. sent_at: when the first recipient's server or mailbox had it. send_at: not handed over before then;
+    expires_at: given up then."""
 
     send_attempt_id: str
     state: AttemptState

@@ -10,7 +10,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from leasebox.infra.db import Tx
-from leasebox.sending.model import Place
+from leasebox.sending.model import MAYBE, Place
 from leasebox.values.ids import LeaseId, MailboxId, MessageId, SendAttemptId, TenantId
 
 # Foreign keys are checked when the statement ends, so one can make all rows.
@@ -230,14 +230,38 @@ _TRIES = """
 SELECT destination, number, began_at, ended_at, remote, outcome, replies FROM send_tries
 WHERE attempt_id = $1 ORDER BY destination, number
 """
+# Those that may have reached a recipient `r`: cut off after the mail's end, its last word on him no refusal.
+TRIES_IN_DOUBT = """
+SELECT FROM send_tries
+WHERE attempt_id = r.attempt_id AND destination = r.destination AND outcome = 'unknown' AND NOT coalesce((
+    SELECT (said ->> 'code')::int >= 400 FROM jsonb_array_elements(replies) WITH ORDINALITY AS s(said, place)
+    WHERE said ->> 'command' = 'RCPT ' || r.address ORDER BY place DESC LIMIT 1), false)
+"""
+_OPEN_OF_MAILBOX = """
+SELECT id FROM send_attempts WHERE tenant_id = $1 AND mailbox_id = $2 AND finished_at IS NULL
+"""
 _CANCEL_HOPS = """
 UPDATE send_hops SET state = 'done', claim = NULL, claimed_until = NULL
-WHERE attempt_id = $1 AND state IN ('waiting', 'claimed') RETURNING destination
+WHERE attempt_id = ANY ($1) AND state IN ('waiting', 'claimed') RETURNING attempt_id, destination
 """
-_CANCEL_RECIPIENTS = """
-UPDATE send_recipients SET state = 'cancelled', at = $3
-WHERE attempt_id = $1 AND destination = ANY ($2) AND state IN ('queued', 'deferred')
+_CANCEL_RECIPIENTS = f"""
+UPDATE send_recipients r SET state = 'cancelled', at = $3,
+    reply_code = CASE WHEN EXISTS ({TRIES_IN_DOUBT}) THEN NULL ELSE reply_code END,
+    reply_text = CASE WHEN EXISTS ({TRIES_IN_DOUBT}) THEN $4 ELSE reply_text END
+FROM unnest($1::uuid[], $2::text[]) AS hop(attempt_id, destination)
+WHERE r.attempt_id = hop.attempt_id AND r.destination = hop.destination AND r.state IN ('queued', 'deferred')
 """
+_LOCK_ALL = "SELECT FROM send_attempts WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
+# As `model.attempt_state` has it for attempts of which nobody is left to be tried.
+_CLOSE = """
+UPDATE send_attempts a SET finished_at = coalesce(finished_at, $2),
+    state = CASE WHEN states && ARRAY['sent', 'delivered'] THEN 'sent' WHEN states && ARRAY['failed', 'bounced']
+                 THEN 'failed' ELSE 'cancelled' END
+FROM (SELECT attempt_id, array_agg(state) AS states FROM send_recipients WHERE attempt_id = ANY ($1)
+      GROUP BY attempt_id) AS r
+WHERE a.id = r.attempt_id AND NOT states && ARRAY['queued', 'deferred']
+"""
+_DROP_CONTENTS = "DELETE FROM outgoing_contents WHERE attempt_id = ANY ($1)"
 
 
 async def listed(
@@ -282,5 +306,29 @@ async def tries(tx: Tx, attempt_id: SendAttemptId) -> list[Record]:
 
 async def cancel(tx: Tx, attempt_id: SendAttemptId, at: datetime) -> int:
     """Take back what no worker is handing over; how many recipients that were."""
-    taken = [row["destination"] for row in await tx.all(_CANCEL_HOPS, attempt_id)]
-    return await tx.run(_CANCEL_RECIPIENTS, attempt_id, taken, at) if taken else 0
+    return await _cancel(tx, [attempt_id], at)
+
+
+async def cancel_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId, at: datetime) -> None:
+    """The same for all that a mailbox sends, and forget the queue's copies of it, also of what is being handed over."""
+    found = [row["id"] for row in await tx.all(_OPEN_OF_MAILBOX, tenant_id, mailbox_id)]
+    if not found:
+        return
+    await _cancel(tx, found, at)
+    # Locked by a statement of its own, so that the next one sees what became of the recipients meanwhile.
+    await tx.run(_LOCK_ALL, found)
+    await tx.run(_CLOSE, found, at)
+    await tx.run(_DROP_CONTENTS, found)
+
+
+async def cancel_left(tx: Tx, attempt_id: SendAttemptId, destination: str, at: datetime) -> None:
+    """Take back whoever of a hop that is over still waits."""
+    await tx.run(_CANCEL_RECIPIENTS, [attempt_id], [destination], at, MAYBE)
+
+
+async def _cancel(tx: Tx, attempt_ids: Sequence[UUID], at: datetime) -> int:
+    taken = await tx.all(_CANCEL_HOPS, attempt_ids)
+    if not taken:
+        return 0
+    places = [row["attempt_id"] for row in taken], [row["destination"] for row in taken]
+    return await tx.run(_CANCEL_RECIPIENTS, *places, at, MAYBE)

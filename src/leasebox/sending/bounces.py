@@ -136,29 +136,27 @@ async def _apply(tx: Tx, attempt: Attempt, reports: Sequence[Report], at: dateti
 
 
 async def _complain(tx: Tx, complaint: Complaint, attempts: Sequence[SendAttemptId], at: datetime) -> None:
-    """Count each complainer once for each attempt, and send no more to those who are known for sure."""
+    """Count each complainer once for each attempt, all who are not named for one, and send no more to the named."""
     for attempt_id in dict.fromkeys(attempts):
         attempt = await bounces_store.attempt(tx, attempt_id)
         if attempt is None:
             continue
         sent = await bounces_store.lock_recipients(tx, attempt_id)
         named = [each for each in sent if each.key in complaint.recipients] or (sent if len(sent) == 1 else [])
-        fresh = [await _suppress(tx, attempt, each, "complaint", complaint.kind, at) for each in named]
-        if any(fresh) or not named:
-            await service.complain(tx, attempt.tenant_id, attempt.mailbox_id, at)
+        for each in named:
+            await _suppress(tx, attempt, each, "complaint", complaint.kind, at)
+        fresh = await bounces_store.complain(tx, attempt_id, [each.position for each in named], at)
+        if fresh:
+            await service.complain(tx, attempt.tenant_id, attempt.mailbox_id, fresh, at)
             detail = {"kind": complaint.kind}
             await record(tx, Act(at, ACTOR, "complaint.note", str(attempt_id), attempt.tenant_id, ACTOR, detail=detail))
 
 
 async def _suppress(
     tx: Tx, attempt: Attempt, recipient: Sent, reason: suppressions.Reason, detail: str, at: datetime
-) -> bool:
-    """Send no more to a recipient; False: that was so before."""
-    if not await suppressions.suppress(tx, attempt.tenant_id, recipient.key, reason, attempt.attempt_id, detail, at):
-        return False
-    why = {"reason": reason, "send_attempt_id": str(attempt.attempt_id)}
-    await record(tx, Act(at, ACTOR, "suppression.add", recipient.key, attempt.tenant_id, ACTOR, detail=why))
-    return True
+) -> None:
+    tenant_id, attempt_id = attempt.tenant_id, attempt.attempt_id
+    await suppressions.suppress_after(tx, tenant_id, recipient.key, reason, attempt_id, detail, ACTOR, at)
 
 
 async def _reader(tx: Tx, attempt: Attempt, size: int, policy: LeasePolicy, at: datetime) -> Recipient | None:

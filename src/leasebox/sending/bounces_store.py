@@ -1,5 +1,6 @@
 """SQL of what comes back to send attempts. The attempt's signed return path stands in for its tenant."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -40,6 +41,11 @@ WHERE attempt_id = $1 AND position = $2 AND CASE $3
     WHEN 'delivered' THEN state IN ('queued', 'sent', 'deferred')
     ELSE state = 'sent' END
 """
+_COMPLAINED = """
+UPDATE send_recipients SET complained_at = $3
+WHERE attempt_id = $1 AND position = ANY ($2::smallint[]) AND complained_at IS NULL
+"""
+_SOMEBODY_COMPLAINED = "UPDATE send_attempts SET complained_at = $2 WHERE id = $1 AND complained_at IS NULL"
 
 
 async def attempt(tx: Tx, attempt_id: SendAttemptId) -> Attempt | None:
@@ -67,3 +73,10 @@ async def note(
 ) -> bool:
     """Write down what is told of a recipient; False where it is known better already."""
     return bool(await tx.run(_NOTE, attempt_id, position, outcome.value, code, text, at))
+
+
+async def complain(tx: Tx, attempt_id: SendAttemptId, positions: Sequence[int], at: datetime) -> int:
+    """Remember that these recipients complained, or that somebody did where none is named; how many that is news of."""
+    if positions:
+        return await tx.run(_COMPLAINED, attempt_id, positions, at)
+    return await tx.run(_SOMEBODY_COMPLAINED, attempt_id, at)

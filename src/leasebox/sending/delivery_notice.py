@@ -13,10 +13,7 @@ from leasebox.values.addresses import Mailbox
 
 HEADER_BYTES: Final = 32 * 1024
 """So much of the original's header goes back, in whole lines."""
-_AUTOMATIC: Final = re.compile(
-    rb"^(?:auto-submitted:(?![ \t]*no[ \t]*(?:[;(\r]|$))|content-type:[ \t]*multipart/report\b)",
-    re.IGNORECASE | re.MULTILINE,
-)
+_REPORT: Final = re.compile(rb"^content-type:\s*multipart/report\b", re.IGNORECASE | re.MULTILINE)
 _UNFIT: Final = re.compile(r"[^ -~]")
 
 
@@ -38,9 +35,10 @@ class Occasion(msgspec.Struct, frozen=True):
     header_message_id: str
 
 
-def is_automatic(content: bytes) -> bool:
-    """Whether a mail was sent by a machine on its own (RFC 3834 §5): nobody is told of its fate by mail."""
-    return _AUTOMATIC.search(_header(content)) is not None
+def is_report(content: bytes) -> bool:
+    """Whether a mail is itself a notice or receipt (RFC 6522): nobody is told of its fate by mail. Whoever has another
+    one sent by a machine hears of it: our notice stays here and has no sender, so no circle begins with it."""
+    return _REPORT.search(_header(content)) is not None
 
 
 def notice(occasion: Occasion, undelivered: Sequence[Undelivered], content: bytes, at: datetime) -> bytes:

@@ -51,8 +51,8 @@ class Wish(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     text, html: up to 1 MiB each; a text is made from the HTML where it is missing. attachments: 25 MiB together.
     headers: X-*, List-*, Auto-Submitted, Importance, Priority, Sensitivity, Precedence, Feedback-ID, Keywords, Comments
-    and Organization. send_at: at most 30 days ahead; until then the message can be cancelled. mailbox_password: stands
-    in for the scope mail:send.
+    and Organization. send_at: at most 30 days ahead and not after the end of the lease; until then the message can be
+    cancelled. mailbox_password: stands in for the scope mail:send.
     """
 
     cc: OneOrMany | None = None
@@ -106,7 +106,8 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 def read_draft(to: Any, subject: str, wish: Wish, at: datetime, also_cc: Sequence[Addressee] = ()) -> Draft:
-    """Judge a wish at a moment. to: as in `Wish`, or addressees read before; also_cc: further ones.
+    """Judge a wish at a moment. to: as in `SendRequest`, or a tuple of addressees that the request
+    does not name, one at least; also_cc: further ones.
 
     Raises Unsendable (422) with every fault, TooManyOctets (413).
     """
@@ -122,7 +123,9 @@ def read_draft(to: Any, subject: str, wish: Wish, at: datetime, also_cc: Sequenc
     if not count and not faults:
         faults.append(Fault("body.to", "names nobody"))
     if count > RECIPIENTS:
-        faults.append(Fault("body.to", f"more than {RECIPIENTS} recipients in to, cc and bcc"))
+        # A reply has no `to`: whom it answers fits, so it is cc or bcc that has too many.
+        field = "to" if not isinstance(to, tuple) else "cc" if wish.cc else "bcc"
+        faults.append(Fault(f"body.{field}", f"more than {RECIPIENTS} recipients in to, cc and bcc"))
     draft = Draft(
         to=people["to"],
         cc=people["cc"],

@@ -49,6 +49,12 @@ class Unsendable(Unprocessable):
         super().__init__(f"The message has {len(faults)} fault(s): {listed}.", errors=list(faults))
 
 
+class Unanswerable(Unprocessable):
+    """422: whom a message names cannot all be answered, and the request has no `to` to correct."""
+
+    fix = "Use POST /v2/messages/send with a `to` of yours, and the message's message_id as in_reply_to."
+
+
 class TooManyOctets(TooLarge):
     """413: the attachments are too large together."""
 
@@ -74,7 +80,8 @@ class MailboxFull(Unprocessable):
 class DailyLimit(RateLimited):
     """429: the mailbox's daily_send_limit is used up; nothing of the message was taken.
 
-    retry_at: when the next UTC day begins; null where the message has more recipients than a day's limit.
+    retry_at: when the next UTC day begins; null where the message has more recipients than a day's limit, and `fix`
+    says nothing of waiting then.
     """
 
     reason = "daily_send_limit"

@@ -38,8 +38,8 @@ class SendRequest(Wish, kw_only=True, forbid_unknown_fields=True):
     in_reply_to: the message_id of a message of yours, or any other's Message-ID with its angle brackets. text, html: up
     to 1 MiB each; a text is made from the HTML where it is missing. attachments: 25 MiB together. headers: X-*, List-*,
     Auto-Submitted, Importance, Priority, Sensitivity, Precedence, Feedback-ID, Keywords, Comments and Organization.
-    send_at: at most 30 days ahead; until then the message can be cancelled. mailbox_password: stands in for the scope
-    mail:send.
+    send_at: at most 30 days ahead and not after the end of the lease; until then the message can be cancelled.
+    mailbox_password: stands in for the scope mail:send.
     """
 
     mailbox_id: str
@@ -60,8 +60,9 @@ class ForwardRequest(Wish, kw_only=True, forbid_unknown_fields=True):
 
 
 class SubmittedView(msgspec.Struct):
-    """A message on its way. submission_status: `queued`, `deferred`, or `sent` where all of it is in mailboxes of this
-    instance already. accepted: whom it goes to. rejected: whom it does not go to, at no cost."""
+    """A message on its way. submission_status: `sent` where all of it is in mailboxes of this instance already,
+    `deferred` where one of them takes it later, `sending` where some have it and others are to be tried, else
+    `queued`. accepted: whom it goes to. rejected: whom it does not go to, at no cost."""
 
     send_attempt_id: str
     submission_status: AttemptState

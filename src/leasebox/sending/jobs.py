@@ -20,7 +20,7 @@ from leasebox.sending.transport_carrier import Carrier, Outcome, stopped
 from leasebox.sending.transport_reply import Reply, reply
 from leasebox.values.clock import Clock
 from leasebox.values.errors import Unavailable
-from leasebox.values.ids import SendAttemptId
+from leasebox.values.ids import SendAttemptId, TenantId
 
 CLAIM: Final = timedelta(seconds=15)
 """How long a dead worker's hops wait for another one. The living extend their claims every BEAT_S; that needs neither a
@@ -32,10 +32,14 @@ DRAIN_S: Final = 15.0
 OCTETS: Final = 96 * 1024 * 1024
 """Content under way at once in one process; a single mail may always go."""
 _RETRY_S: Final = 0.3
-# Put off, so that it goes out if the operator relents before its time is over.
+# Put off, so that it goes out if the operator relents, or the mailbox is resumed, before its time is over.
 _STOPPED: Final = {
     "tenant": reply("leasebox", 450, "4.7.1 The tenant is not active"),
     "mailbox": reply("leasebox", 450, "4.7.1 The mailbox is frozen"),
+    "paused": reply("leasebox", 450, "4.7.1 The mailbox is paused"),
+    # Not put off: From would not be the leased address, and no key of its author's may sign.
+    "domain": reply("leasebox", 550, "5.7.1 The domain of From is not a verified one of this tenant any more"),
+    "ended": reply("leasebox", 550, "5.7.1 The lease ended before this mail was to go out"),
 }
 _MOMENT_S: Final = 0.01
 
@@ -43,8 +47,8 @@ _MOMENT_S: Final = 0.01
 class Desk(Protocol):
     """What a mail needs before it goes out."""
 
-    async def signers(self, domain: str) -> Sequence[Signer]:
-        """The keys that sign for a domain of ours. Raises Unavailable."""
+    async def signers(self, tenant_id: TenantId, domain: str) -> Sequence[Signer]:
+        """The keys that sign a tenant's mail from a domain, its own or ours. Raises Unavailable."""
 
     def return_path(self, attempt_id: SendAttemptId, domain: str) -> str:
         """The envelope sender."""
@@ -141,7 +145,10 @@ class Runner:
             await self._give_up_for_now(hop)
 
     async def _work(self, hop: Hop) -> None:
-        cargo = await self._db.read(lambda tx: queue_store.cargo(tx, hop))
+        at = self._clock.now()
+        cargo = await self._db.read(lambda tx: queue.look(tx, hop, self._policy, at))
+        if cargo is not None and cargo.refused:
+            cargo = await self._without_refused(hop, cargo)
         if cargo is None or not cargo.recipients:
             await self._db.transact(lambda tx: queue.finish(tx, hop, self._clock.now()))
             return
@@ -150,7 +157,6 @@ class Runner:
             await entry.settle(stopped([address for _, address in cargo.recipients], _STOPPED[cargo.stopped]))
             return
         if hop.route == "local":
-            at = self._clock.now()
             await self._db.transact(lambda tx: queue.hand_in(tx, hop, self._policy, at, self._chance))
             return
         try:
@@ -160,10 +166,14 @@ class Runner:
             return
         await self._carrier.carry(route, await self._parcel(hop, cargo), entry)
 
+    async def _without_refused(self, hop: Hop, cargo: Cargo) -> Cargo:
+        at = self._clock.now()
+        return await self._db.transact(lambda tx: queue.refuse(tx, hop, cargo, self._policy, at))
+
     async def _parcel(self, hop: Hop, cargo: Cargo) -> Parcel:
         domain = cargo.sender.rpartition("@")[2]
         content = wire_form(cargo.content)
-        signers = await self._desk.signers(domain)
+        signers = await self._desk.signers(cargo.tenant_id, domain)
         return Parcel(
             self._desk.return_path(hop.attempt_id, domain),
             tuple(address for _, address in cargo.recipients),

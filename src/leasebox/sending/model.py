@@ -23,6 +23,8 @@ EXPIRY = timedelta(days=2)
 """How long after its time to go out a message is tried."""
 LOCAL_RETRY = timedelta(minutes=1)
 DAILY_LIMIT = 10_000
+MAYBE = "May have been taken; no reply came"
+"""Said of a recipient that is tried no more after a try of unknown outcome."""
 
 AttemptState = Literal["queued", "sending", "sent", "deferred", "failed", "cancelled"]
 RecipientState = Literal["queued", "sent", "delivered", "deferred", "failed", "bounced", "cancelled"]

@@ -45,7 +45,8 @@ class ByMx:
         places = await asyncio.to_thread(self._places, destination)
         hosts = [Host(name, str(address), self._port, Tls.MAY) for name, address in places if self._allowed(address)]
         if not hosts:
-            raise NoRoute(550, f"5.4.4 Mail for {destination} would go to a private address, which is not allowed")
+            # Not 5.4.4, which would say that the address is wrong: the operator may allow it tomorrow.
+            raise NoRoute(550, f"5.7.1 Mail for {destination} would go to a private address, which is not allowed")
         return Route(destination, tuple(hosts[:MAX_HOSTS]))
 
     def _places(self, destination: str) -> list[tuple[str, Address]]:

@@ -7,20 +7,55 @@ from typing import Final
 import msgspec
 
 from leasebox.infra.db import Tx
-from leasebox.mail import inside
+from leasebox.leases import service as leases
+from leasebox.mail import denials, inside
 from leasebox.mail.inside import InsideMail
-from leasebox.sending import queue_store, service, suppressions
+from leasebox.sending import attempts_store, queue_store, service, suppressions
 from leasebox.sending.backoff import next_try
-from leasebox.sending.delivery_notice import Occasion, Undelivered, is_automatic, notice
-from leasebox.sending.model import SendPolicy
-from leasebox.sending.queue_model import Cargo, Hop, Line
+from leasebox.sending.delivery_notice import Occasion, Undelivered, is_report, notice
+from leasebox.sending.model import MAYBE, SendPolicy
+from leasebox.sending.queue_model import FOR_GOOD, Cargo, Hop, Line
 from leasebox.sending.transport_carrier import Fate, Outcome
-from leasebox.sending.transport_reply import REPLIES_KEPT, Reply, Verdict, reply
+from leasebox.sending.transport_reply import END, REPLIES_KEPT, Reply, Verdict, reply
 from leasebox.values.addresses import Mailbox
 
 Chance = Callable[[], float]
+ACTOR: Final = "job:queue"
 _AFTER_A_FAULT: Final = timedelta(days=1)
 _STATES: Final = {Verdict.SENT: "sent", Verdict.DEFERRED: "deferred", Verdict.FAILED: "failed"}
+_LATE: Final = "Not delivered in time"
+_DENIED: Final = reply("leasebox", 550, "5.7.1 This instance sends no mail to that domain")
+
+
+async def look(tx: Tx, hop: Hop, policy: SendPolicy, at: datetime) -> Cargo | None:
+    """What a hop carries, and what stands against it since it was queued; None where its attempt is over."""
+    cargo = await queue_store.cargo(tx, hop, policy.leases.domains, at)
+    if cargo is None or cargo.stopped is not None or not cargo.recipients:
+        return cargo
+    if await denials.among(tx, "recipient", [hop.destination]):
+        return msgspec.structs.replace(cargo, refused={position: _DENIED for position, _ in cargo.recipients})
+    keys = {position: str(Mailbox.parse(address)) for position, address in cargo.recipients}
+    found = await suppressions.among(tx, cargo.tenant_id, list(keys.values()))
+    return msgspec.structs.replace(
+        cargo, refused={position: _suppressed(found[key]) for position, key in keys.items() if key in found}
+    )
+
+
+async def refuse(tx: Tx, hop: Hop, cargo: Cargo, policy: SendPolicy, at: datetime) -> Cargo:
+    """Fail those whom `look` found refused, and tell the author; the cargo for the others.
+
+    For nobody, and nothing changed: the hop is not ours any more.
+    """
+    if not await queue_store.hold(tx, hop):
+        return msgspec.structs.replace(cargo, recipients=())
+    gone = [(position, address) for position, address in cargo.recipients if position in cargo.refused]
+    fates = {position: Fate(Verdict.FAILED, cargo.refused[position]) for position, _ in gone}
+    await queue_store.note(tx, hop.attempt_id, [_line(*each) for each in fates.items()], at)
+    lost = [Undelivered(address, cargo.refused[position], None) for position, address in gone]
+    await _tell_author(tx, hop, cargo, lost, policy, at)
+    await service.settle(tx, hop.attempt_id, at)
+    left = tuple(each for each in cargo.recipients if each not in gone)
+    return msgspec.structs.replace(cargo, recipients=left, refused={})
 
 
 async def record(
@@ -39,7 +74,7 @@ async def record(
     is written but the try itself. The author is told of who has failed for good, and an address that does not exist is
     suppressed.
     """
-    fates, again = _judged(hop, cargo, outcome, at, chance)
+    fates, again = await _judged(tx, hop, cargo, outcome, at, chance)
     lines = [_line(position, fate) for position, fate in fates.items()]
     said = replies(outcome.said)
     ours = await queue_store.settle(tx, hop, began_at, at, outcome.remote, outcome.word, said, lines, again)
@@ -56,7 +91,7 @@ async def record_bluntly(
     tx: Tx, hop: Hop, cargo: Cargo, outcome: Outcome, began_at: datetime, at: datetime, chance: Chance
 ) -> None:
     """The least of `record`, for when that fails by a fault of ours: a mail that was taken must not go out again."""
-    fates, again = _judged(hop, cargo, outcome, at, chance)
+    fates, again = await _judged(tx, hop, cargo, outcome, at, chance)
     lines = [msgspec.structs.replace(_line(position, fate), text="") for position, fate in fates.items()]
     await queue_store.settle(tx, hop, began_at, at, None, outcome.word, [], lines, again)
     await service.settle(tx, hop.attempt_id, at)
@@ -66,7 +101,7 @@ async def hand_in(tx: Tx, hop: Hop, policy: SendPolicy, at: datetime, chance: Ch
     """Try a hop to mailboxes of this instance, without the network."""
     if not await queue_store.hold(tx, hop):
         return
-    cargo = await queue_store.cargo(tx, hop)
+    cargo = await queue_store.cargo(tx, hop, policy.leases.domains, at)
     local = await service.deliver_locally(tx, hop.attempt_id, hop.destination, policy, at)
     said = [reply("inside", code, text) for code, text in local.replies]
     again = next_try(hop.number, at, hop.expires_at, chance) if local.open else None
@@ -74,7 +109,7 @@ async def hand_in(tx: Tx, hop: Hop, policy: SendPolicy, at: datetime, chance: Ch
         await queue_store.put_off(tx, hop, again)
     else:
         await queue_store.close(tx, hop)
-        late = await queue_store.cargo(tx, hop) if local.open else None
+        late = await queue_store.cargo(tx, hop, policy.leases.domains, at) if local.open else None
         expired = (
             [(position, _given_up(Fate(Verdict.DEFERRED, said[-1]))) for position, _ in late.recipients] if late else []
         )
@@ -82,17 +117,20 @@ async def hand_in(tx: Tx, hop: Hop, policy: SendPolicy, at: datetime, chance: Ch
     word = "deferred" if again else "failed" if any(each.verdict is not Verdict.SENT for each in said) else "sent"
     await queue_store.end_try(tx, hop, at, at, None, word, replies(said))
     if cargo is not None:
-        failed = await queue_store.failed_at(tx, hop, at)
+        waited = {position for position, _ in cargo.recipients}
         lost = [
-            Undelivered(row["address"], reply("inside", row["reply_code"], row["reply_text"]), None) for row in failed
+            Undelivered(row["address"], reply("inside", row["reply_code"], row["reply_text"]), None)
+            for row in await queue_store.failed_at(tx, hop, at)
+            if row["position"] in waited
         ]
         await _tell_author(tx, hop, cargo, lost, policy, at)
     await service.settle(tx, hop.attempt_id, at)
 
 
 async def finish(tx: Tx, hop: Hop, at: datetime) -> None:
-    """Close a hop that has nobody left to be tried."""
+    """Close a hop that has nobody left to be tried, or nothing to carry since its author's mailbox was erased."""
     if await queue_store.close(tx, hop):
+        await attempts_store.cancel_left(tx, hop.attempt_id, hop.destination, at)
         await service.settle(tx, hop.attempt_id, at)
 
 
@@ -122,24 +160,30 @@ def replies(said: Sequence[Reply]) -> list[dict[str, object]]:
     return [msgspec.structs.asdict(each) for each in kept]
 
 
-def _judged(
-    hop: Hop, cargo: Cargo, outcome: Outcome, at: datetime, chance: Chance
+async def _judged(
+    tx: Tx, hop: Hop, cargo: Cargo, outcome: Outcome, at: datetime, chance: Chance
 ) -> tuple[Mapping[int, Fate], datetime | None]:
     """What becomes of each recipient, by position, and when those that still wait are tried again."""
     fates = {position: outcome.fates[address] for position, address in cargo.recipients if address in outcome.fates}
     waiting = any(fate.verdict is Verdict.DEFERRED for fate in fates.values())
     again = next_try(hop.number, at, hop.expires_at, chance) if waiting else None
     if waiting and again is None:
-        fates = {position: _given_up(fate) for position, fate in fates.items()}
+        doubted = await queue_store.in_doubt(tx, hop)
+        if outcome.word == "unknown":
+            doubted |= {position for position, fate in fates.items() if fate.reply.command == END}
+        fates = {position: _given_up(fate, MAYBE if position in doubted else _LATE) for position, fate in fates.items()}
     return fates, again
 
 
-def _given_up(fate: Fate) -> Fate:
+def _given_up(fate: Fate, why: str = _LATE) -> Fate:
     if fate.verdict is not Verdict.DEFERRED:
         return fate
     # The last reply keeps its code, 4yz or none; RFC 3463 §3.5 has 4.4.7 for a mail whose time was over.
-    said = str(fate.reply)
-    return Fate(Verdict.FAILED, reply(fate.reply.command, None, f"4.4.7 Not delivered in time; at last: {said}"))
+    return Fate(Verdict.FAILED, reply(fate.reply.command, None, f"4.4.7 {why}; at last: {fate.reply}"))
+
+
+def _suppressed(reason: str) -> Reply:
+    return reply("leasebox", 550, f"5.7.1 This address is suppressed ({reason})")
 
 
 def _failed(fates: Mapping[int, Fate], position: int) -> bool:
@@ -152,14 +196,21 @@ def _line(position: int, fate: Fate) -> Line:
 
 async def _suppress(tx: Tx, hop: Hop, cargo: Cargo, address: str, last: Reply, at: datetime) -> None:
     key = str(Mailbox.parse(address))
-    await suppressions.suppress(tx, cargo.tenant_id, key, "hard_bounce", hop.attempt_id, str(last), at)
+    await suppressions.suppress_after(tx, cargo.tenant_id, key, "hard_bounce", hop.attempt_id, str(last), ACTOR, at)
 
 
 async def _tell_author(
     tx: Tx, hop: Hop, cargo: Cargo, lost: Sequence[Undelivered], policy: SendPolicy, at: datetime
 ) -> None:
-    """Put the notice into the author's mailbox, if it still takes mail; machines are told by facts alone."""
-    if not lost or is_automatic(cargo.content):
+    """Put the notice into the author's mailbox, if it still takes mail under the very lease that sent.
+
+    What became of a notice is told by facts alone, and so is mail that its author has no right to any more.
+    """
+    if not lost or is_report(cargo.content) or cargo.stopped in FOR_GOOD:
+        return
+    found = await leases.route(tx, Mailbox.parse(cargo.sender).address)
+    if found is None or found.lease_id != cargo.lease_id:
+        # Somebody leased the address after him: nothing of an earlier lessee's mail may be seen there.
         return
     token = hop.claim.hex
     domain = cargo.sender.rpartition("@")[2]

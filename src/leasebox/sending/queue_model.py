@@ -1,12 +1,18 @@
 """Words of the queue of outgoing mail."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from leasebox.values.ids import SendAttemptId, TenantId
+from leasebox.sending.transport_reply import Reply
+from leasebox.values.ids import LeaseId, SendAttemptId, TenantId
+
+Stop = Literal["tenant", "mailbox", "paused", "domain", "ended"]
+FOR_GOOD: frozenset[Stop] = frozenset({"domain", "ended"})
+"""Nothing makes mail go out again that is stopped for these."""
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -28,16 +34,20 @@ class Hop(msgspec.Struct, frozen=True):
 class Cargo(msgspec.Struct, frozen=True):
     """What a hop carries: the message, its author, and the recipients that still wait, each with its position.
 
-    stopped: whom an operator has stopped since, the tenant (suspended, closed) or the mailbox (frozen), if any.
+    stopped: what keeps all of it from going out now: its tenant (suspended, closed), its mailbox (frozen), its lease
+    (paused), a custom domain that is its tenant's no more, or a lease that ended before the mail was to go out.
+    refused: of the recipients those that are sent nothing any more, by position, and why.
     """
 
     tenant_id: TenantId
+    lease_id: LeaseId
     header_message_id: str
     sender: str
     created_at: datetime
     content: bytes
     recipients: tuple[tuple[int, str], ...]
-    stopped: Literal["tenant", "mailbox"] | None = None
+    stopped: Stop | None = None
+    refused: Mapping[int, Reply] = {}
 
 
 class Line(msgspec.Struct, frozen=True):

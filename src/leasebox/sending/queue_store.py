@@ -13,8 +13,9 @@ from uuid import UUID
 from asyncpg import Record
 
 from leasebox.infra.db import Tx
+from leasebox.sending.attempts_store import TRIES_IN_DOUBT
 from leasebox.sending.queue_model import Cargo, Claimed, Depth, Hop, Line
-from leasebox.values.ids import SendAttemptId, TenantId
+from leasebox.values.ids import LeaseId, SendAttemptId, TenantId
 
 SCANNED: Final = 500
 """Destinations looked at by one claim."""
@@ -53,15 +54,23 @@ _SENDING = "UPDATE send_attempts SET state = 'sending' WHERE id = ANY ($1) AND s
 _LAST_SEEN = """
 UPDATE send_tries SET ended_at = $4 WHERE attempt_id = $1 AND destination = $2 AND number = $3 AND ended_at IS NULL
 """
+# A lease's end that came early lies before a moment that was to be within it. What went out at once has a send_at of
+# created_at; should another process's clock lag, that is no reason to stop it.
 _CARGO = """
-SELECT a.tenant_id, a.header_message_id, a.sender, a.created_at, c.content,
-       CASE WHEN t.status <> 'active' THEN 'tenant' WHEN l.frozen_at IS NOT NULL THEN 'mailbox' END AS stopped,
+SELECT a.tenant_id, a.lease_id, a.header_message_id, a.sender, a.created_at, c.content,
+       CASE WHEN m.erased_at IS NOT NULL OR a.send_at > greatest(l.expires_at, a.created_at) THEN 'ended'
+            WHEN m.domain <> ALL ($3) AND NOT EXISTS (SELECT FROM domains d WHERE d.name = m.domain
+                AND d.state = 'verified' AND d.tenant_id = a.tenant_id) THEN 'domain'
+            WHEN t.status <> 'active' THEN 'tenant'
+            WHEN l.frozen_at IS NOT NULL THEN 'mailbox'
+            WHEN l.state = 'paused' AND l.expires_at > $4 THEN 'paused' END AS stopped,
        ARRAY(SELECT position FROM send_recipients r WHERE r.attempt_id = a.id AND r.destination = $2
              AND r.state IN ('queued', 'deferred') ORDER BY position) AS positions,
        ARRAY(SELECT address FROM send_recipients r WHERE r.attempt_id = a.id AND r.destination = $2
              AND r.state IN ('queued', 'deferred') ORDER BY position) AS addresses
 FROM send_attempts a JOIN outgoing_contents c ON c.attempt_id = a.id
-JOIN tenants t ON t.id = a.tenant_id JOIN leases l ON l.id = a.lease_id WHERE a.id = $1
+JOIN tenants t ON t.id = a.tenant_id JOIN leases l ON l.id = a.lease_id JOIN mailboxes m ON m.id = a.mailbox_id
+WHERE a.id = $1
 """
 _BEGIN = """
 WITH mine AS (
@@ -119,6 +128,11 @@ WHERE r.attempt_id = $1 AND r.position = t.position AND r.state IN ('queued', 'd
 _HOLD = """
 SELECT true FROM send_hops WHERE attempt_id = $1 AND destination = $2 AND claim = $3 AND state = 'claimed' FOR UPDATE
 """
+_IN_DOUBT = f"""
+SELECT position FROM send_recipients r
+WHERE attempt_id = $1 AND destination = $2 AND state IN ('queued', 'deferred')
+    AND EXISTS ({TRIES_IN_DOUBT} AND number <> $3)
+"""
 _FAILED_AT = """
 SELECT position, address, reply_code, reply_text FROM send_recipients
 WHERE attempt_id = $1 AND destination = $2 AND state = 'failed' AND at = $3 ORDER BY position
@@ -167,13 +181,14 @@ async def claim(
     return Claimed(hops, hops[-1].destination if len(hops) == places else rows[0]["scanned_to"])
 
 
-async def cargo(tx: Tx, hop: Hop) -> Cargo | None:
-    """What a hop carries; None where its attempt is over."""
-    row = await tx.one(_CARGO, hop.attempt_id, hop.destination)
+async def cargo(tx: Tx, hop: Hop, own: Sequence[str], at: datetime) -> Cargo | None:
+    """What a hop carries; None where its attempt is over. own: the instance's own domains."""
+    row = await tx.one(_CARGO, hop.attempt_id, hop.destination, own, at)
     if row is None:
         return None
     return Cargo(
         TenantId.of(row["tenant_id"]),
+        LeaseId.of(row["lease_id"]),
         row["header_message_id"],
         row["sender"],
         row["created_at"],
@@ -274,6 +289,12 @@ async def note(tx: Tx, attempt_id: SendAttemptId, lines: Sequence[Line], at: dat
 async def hold(tx: Tx, hop: Hop) -> bool:
     """Keep a claimed hop for the rest of the transaction. False: it is not ours any more."""
     return bool(await tx.value(_HOLD, hop.attempt_id, hop.destination, hop.claim))
+
+
+async def in_doubt(tx: Tx, hop: Hop) -> frozenset[int]:
+    """The hop's recipients that still wait though a try before this one may have reached them, by position."""
+    rows = await tx.all(_IN_DOUBT, hop.attempt_id, hop.destination, hop.number)
+    return frozenset(row["position"] for row in rows)
 
 
 async def failed_at(tx: Tx, hop: Hop, at: datetime) -> list[Record]:

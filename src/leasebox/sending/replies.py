@@ -14,8 +14,9 @@ import msgspec
 
 from leasebox.mail.headers import read_message_ids
 from leasebox.mail.reply_words import FORWARD_PREFIX, REPLY_PREFIX
-from leasebox.sending.addressees import NAME_CHARS, Addressee, UnreadableAddress, read_addressee
+from leasebox.sending.addressees import NAME_CHARS, RECIPIENTS, Addressee, UnreadableAddress, read_addressee
 from leasebox.sending.draft import SUBJECT_CHARS, Draft, Wish, read_draft, sound_message_ids
+from leasebox.sending.errors import Unanswerable
 from leasebox.sending.one_line import as_one_line
 
 Manner = Literal["reply", "reply-all", "forward"]
@@ -39,7 +40,8 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Original(msgspec.Struct, frozen=True):
-    """A message that is answered or passed on. message_ids: of what it answers, the oldest first, its own last."""
+    """A message that is answered or passed on. message_id: its own, if it has one that can be written again.
+    message_ids: of what it answers, the oldest first, its own last."""
 
     direction: str
     sender: Person
@@ -50,6 +52,7 @@ class Original(msgspec.Struct, frozen=True):
     received_at: datetime
     text: str
     html: str | None
+    message_id: str | None
     message_ids: tuple[str, ...]
 
 
@@ -65,14 +68,16 @@ def read_original(row: Mapping[str, Any]) -> Original:
         row["received_at"],
         row["body_text"],
         row["body_html"],
-        message_ids(row["headers"]),
+        *message_ids(row["headers"]),
     )
 
 
-def message_ids(headers: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
-    """What References of an answer to a message with these header fields says: at most REFERENCES, the first one kept.
+def message_ids(headers: Iterable[Mapping[str, str]]) -> tuple[str | None, tuple[str, ...]]:
+    """What In-Reply-To and References of an answer to a message with these header fields say: of the second at most
+    REFERENCES, the first one kept.
 
-    RFC 5322 §3.6.4: the parent's References, else its In-Reply-To if that is one id, and the parent's own id.
+    RFC 5322 §3.6.4: the parent's own id, and without one no In-Reply-To; the parent's References, else its In-Reply-To
+    if that is one id, and the parent's own id.
     """
     fields: dict[str, str] = {}
     for each in headers:
@@ -81,14 +86,15 @@ def message_ids(headers: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
     if not before:
         parents = read_message_ids(fields.get("in-reply-to", "").encode())
         before = parents if len(parents) == 1 else ()
-    own = read_message_ids(fields.get("message-id", "").encode())[:1]
-    chain = sound_message_ids(tuple(dict.fromkeys([*(each for each in before if each not in own), *own])))
-    return chain if len(chain) <= REFERENCES else (chain[0], *chain[1 - REFERENCES :])
+    own = sound_message_ids(read_message_ids(fields.get("message-id", "").encode())[:1])
+    chain = tuple(dict.fromkeys([*(each for each in sound_message_ids(before) if each not in own), *own]))
+    chain = chain if len(chain) <= REFERENCES else (chain[0], *chain[1 - REFERENCES :])
+    return (own[0] if own else None), chain
 
 
 def answer(original: Original, own: str, manner: Manner, wish: Wish, at: datetime) -> Draft:
     """A reply, to the sender or to all. own: the address that answers, which is never among the recipients of a reply
-    to all. Raises as `read_draft` does."""
+    to all. Raises Unanswerable (422), and as `read_draft` does."""
     to = _readable(original.to if original.direction == "outbound" else original.reply_to or (original.sender,))
     cc: tuple[Addressee, ...] = ()
     if manner == "reply-all":
@@ -96,6 +102,7 @@ def answer(original: Original, own: str, manner: Manner, wish: Wish, at: datetim
         named = {each.key for each in to}
         cc = tuple(each for each in _readable(others) if each.mailbox != own and each.key not in named)
         to = tuple(each for each in to if each.mailbox != own) or to
+    _require_answerable(to, cc, wish)
     draft = read_draft(to, _subject(original.subject, "reply"), wish, at, cc)
     return _referring(msgspec.structs.replace(draft, **_quoting(original, draft)), original)
 
@@ -106,10 +113,16 @@ def forward(original: Original, to: Any, wish: Wish, at: datetime) -> Draft:
     return _referring(msgspec.structs.replace(draft, **_passing_on(original, draft)), original)
 
 
+def _require_answerable(to: Sequence[Addressee], cc: Sequence[Addressee], wish: Wish) -> None:
+    """Raises Unanswerable."""
+    if not (to or cc or wish.cc or wish.bcc):
+        raise Unanswerable("The message names nobody who can be written to.")
+    if len(to) + len(cc) > RECIPIENTS:
+        raise Unanswerable(f"The message names {len(to) + len(cc)} people; one may go to {RECIPIENTS}.")
+
+
 def _referring(draft: Draft, original: Original) -> Draft:
-    if not original.message_ids:
-        return draft
-    return msgspec.structs.replace(draft, in_reply_to=original.message_ids[-1], references=original.message_ids)
+    return msgspec.structs.replace(draft, in_reply_to=original.message_id, references=original.message_ids)
 
 
 def _subject(subject: str, manner: Literal["reply", "forward"]) -> str:

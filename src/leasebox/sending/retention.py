@@ -6,12 +6,12 @@ the last moment at which it may have gone out. Counters of the mailbox, suppress
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from leasebox.infra.db import Database, Tx
-from leasebox.sending import retention_store
+from leasebox.sending import attempts_store, retention_store
 from leasebox.values.clock import Clock
 from leasebox.values.ids import LeaseId, MailboxId, TenantId
 
@@ -21,12 +21,15 @@ _BATCH: Final = 200
 
 
 async def leave_of_leases(tx: Tx, lease_ids: Sequence[LeaseId]) -> None:
-    """The mail of these leases is being erased: their attempts go too, once their time is over."""
+    """The mail of these leases is being erased: their attempts go too, once their time is over. What was to go out
+    after its lease's early end fails now, so that its text is kept no longer."""
+    await retention_store.hurry_of_leases(tx, lease_ids)
     await retention_store.leave_of_leases(tx, lease_ids, GRACE)
 
 
-async def leave_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -> None:
-    """The same for a mailbox that is erased."""
+async def leave_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId, at: datetime) -> None:
+    """The same for a mailbox that is erased; what of its mail no worker is handing over is taken back."""
+    await attempts_store.cancel_of_mailbox(tx, tenant_id, mailbox_id, at)
     await retention_store.leave_of_mailbox(tx, tenant_id, mailbox_id, GRACE)
 
 

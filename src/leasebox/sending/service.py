@@ -127,9 +127,9 @@ async def deliver_locally(
     return LocalOutcome(still_open, replies)
 
 
-async def complain(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId, at: datetime) -> None:
-    """Count a complaint about a mailbox's mail."""
-    await attempts_store.count_returns(tx, mailbox_id, tenant_id, at, 0, 1)
+async def complain(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId, people: int, at: datetime) -> None:
+    """Count those who complained about a mailbox's mail."""
+    await attempts_store.count_returns(tx, mailbox_id, tenant_id, at, 0, people)
 
 
 def _inside(attempt_id: SendAttemptId, sender: str, content: bytes, policy: SendPolicy) -> InsideMail:
@@ -183,6 +183,7 @@ async def _count(tx: Tx, lease: Lease, recipients: int, policy: SendPolicy, at: 
     if recipients > limit:
         raise DailyLimit(
             f"This mailbox may send to {limit} recipients a day; this message alone has {recipients}.",
+            fix=f"Send to at most {limit} at once, or from another mailbox." if limit else "Send from another mailbox.",
             limit=limit,
             window="day",
             retry_at=None,

@@ -21,7 +21,7 @@ from leasebox.infra.cache import Cache
 from leasebox.infra.db import Database, StorageFull, Tx
 from leasebox.leases import logins
 from leasebox.leases.logins import Login, Standing
-from leasebox.mail import denials
+from leasebox.mail import denials, house
 from leasebox.mail import smtp_replies as say
 from leasebox.mail.parse_worker import NOTHING_FOUND, Reading
 from leasebox.mail.service import UNTOLD, fresh_message
@@ -231,6 +231,8 @@ class SubmissionClerk:
             return answers.DENIED_DOMAIN if denied else None
 
         refused = await self._db.read(look)
+        if refused is None and self._policy.errand(asked.mailbox) is not None:
+            return RcptVerdict.TOO_BIG.value if asked.size > house.MAIL_OCTETS else say.RECIPIENT_OK
         return refused or await self._neighbour(asked.mailbox)
 
     async def _neighbour(self, mailbox: Mailbox) -> Reply:
@@ -251,6 +253,8 @@ class SubmissionClerk:
         handed = prepare(received.content, seal)
         if isinstance(handed, Reply):
             return handed
+        if len(handed.content) > house.MAIL_OCTETS and any(map(self._policy.errand, received.recipients)):
+            return say.MailRefusal.TOO_BIG.value
         reading = await self._reader.read(handed.content)
         fresh = fresh_message(reading.mail, NOTHING_FOUND, UNTOLD, reading.extracted)
         message = msgspec.structs.replace(fresh, direction="outbound", header_message_id=handed.header_message_id)

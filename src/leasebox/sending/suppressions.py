@@ -53,6 +53,22 @@ async def suppress(
     return bool(await store.add(tx, tenant_id, address, reason, attempt_id, detail[:500], at))
 
 
+async def suppress_after(
+    tx: Tx,
+    tenant_id: TenantId,
+    address: str,
+    reason: Reason,
+    attempt_id: SendAttemptId,
+    detail: str,
+    actor: str,
+    at: datetime,
+) -> None:
+    """The same for what came of an attempt, written down in the audit log as `actor`'s doing if it is news."""
+    if await suppress(tx, tenant_id, address, reason, attempt_id, detail, at):
+        why = {"reason": reason, "send_attempt_id": str(attempt_id)}
+        await record(tx, Act(at, actor, "suppression.add", address, tenant_id, actor, detail=why))
+
+
 async def among(tx: Tx, tenant_id: TenantId, addresses: Sequence[str]) -> dict[str, str]:
     """Those of some canonical addresses that are suppressed, and the reason of each."""
     return await store.among(tx, tenant_id, addresses)

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Request, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from leasebox.identity.model import Caller
-from leasebox.infra.db import Database
+from leasebox.infra.db import Database, Tx
 from leasebox.infra.web.body import FieldFault
+from leasebox.infra.web.idempotency import IdempotencyKey, Once
 from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
 from leasebox.infra.web.routes import Given, needs, request_id
 from leasebox.sending import suppressions
@@ -50,6 +51,7 @@ class SuppressionRoutes(Controller):
 
     db: Database
     clock: Clock
+    once: Once
 
     @get("/", operation_id="list_suppressions", **needs("mail:read"))
     async def listed(
@@ -67,10 +69,14 @@ class SuppressionRoutes(Controller):
         found = await self.db.read(lambda tx: suppressions.listed(tx, tenant, only, reason, below, limit + 1))
         return page(found, limit, suppression_view, lambda each: each.place)
 
-    @post("/", status_code=201, operation_id="suppress_address", **needs("mail:send", 422))
+    @post("/", status_code=201, operation_id="suppress_address", **needs("mail:send", 409, 422))
     async def add(
-        self, request: Request[Any, Any, Any], caller: Given[Caller], data: JSONBody[SuppressionRequest]
-    ) -> SuppressionView:
+        self,
+        request: Request[Any, Any, Any],
+        caller: Given[Caller],
+        data: JSONBody[SuppressionRequest],
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[SuppressionView]:
         """Send no more to an address; one that is suppressed already stays as it is."""
         suppressions.require_whole_tenant(caller)
         now, trace = self.clock.now(), request_id(request)
@@ -78,8 +84,11 @@ class SuppressionRoutes(Controller):
             key = read_addressee(data.address).key
         except UnreadableAddress as fault:
             raise Unprocessable(f"address {fault}.", errors=[FieldFault("body.address", str(fault))]) from None
-        made = await self.db.transact(lambda tx: suppressions.add(tx, caller, key, data.detail, now, trace))
-        return suppression_view(made)
+
+        async def work(tx: Tx) -> SuppressionView:
+            return suppression_view(await suppressions.add(tx, caller, key, data.detail, now, trace))
+
+        return await self.once.answer(request, caller, idempotency_key, 201, work)
 
     @delete("/", status_code=204, operation_id="lift_suppression", **needs("mail:send", 404))
     async def lift(self, request: Request[Any, Any, Any], caller: Given[Caller], address: AddressText) -> None:

@@ -62,6 +62,8 @@ send_attempts = Table(
     Column("finished_at", DateTime(timezone=True)),
     # Null as long as its lease's mail is kept; then when the attempt goes too, once it is finished.
     Column("forget_at", DateTime(timezone=True)),
+    # When somebody complained first of whom is not known which recipient it was.
+    Column("complained_at", DateTime(timezone=True)),
     CheckConstraint("state IN ('queued', 'sending', 'sent', 'deferred', 'failed', 'cancelled')", name="state"),
     Index(None, "tenant_id", "id"),
     Index(None, "mailbox_id", "id"),
@@ -86,6 +88,8 @@ send_recipients = Table(
     Column("at", DateTime(timezone=True), nullable=False),
     # The state that was last told of as a fact; `service.settle` tells what differs from it.
     Column("told", Text),
+    # When this recipient complained first; whoever does so again is not counted again.
+    Column("complained_at", DateTime(timezone=True)),
     CheckConstraint("kind IN ('to', 'cc', 'bcc')", name="kind"),
     CheckConstraint(
         "state IN ('queued', 'sent', 'delivered', 'deferred', 'failed', 'bounced', 'cancelled')", name="state"

@@ -19,7 +19,7 @@ import aiosmtplib
 import msgspec
 
 from leasebox.sending.relay import Host, Login, Tls
-from leasebox.sending.transport_reply import Reply, Verdict, reply
+from leasebox.sending.transport_reply import END, Reply, Verdict, reply
 
 _CHUNK: Final = 64 * 1024
 _LOOK_AGAIN_S: Final = 0.005
@@ -155,11 +155,11 @@ class Session:
             async with asyncio.timeout(self._patience.end):
                 answer = await self._answer
         except TimeoutError:
-            raise Doubt(self._fault("end of mail", f"no reply within {self._patience.end:g} s")) from None
+            raise Doubt(self._fault(END, f"no reply within {self._patience.end:g} s")) from None
         except (aiosmtplib.SMTPException, OSError) as fault:
-            raise Doubt(self._fault("end of mail", _why(fault))) from fault
+            raise Doubt(self._fault(END, _why(fault))) from fault
         self._answer = None
-        last = self._note(reply("end of mail", answer.code, answer.message))
+        last = self._note(reply(END, answer.code, answer.message))
         if last.code is None:  # whatever that was, it was no reply
             self.close()
             raise Doubt(last)
@@ -285,8 +285,8 @@ class Session:
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     def _write_end(self) -> None:
-        protocol = self._protocol("end of mail")
-        with self._translated("end of mail"):
+        protocol = self._protocol(END)
+        with self._translated(END):
             protocol.write(b".\r\n")
 
     async def _early(self) -> Reply:

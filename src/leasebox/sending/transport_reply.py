@@ -8,6 +8,8 @@ import msgspec
 
 TEXT_CHARACTERS: Final = 512
 REPLIES_KEPT: Final = 250
+END: Final = "end of mail"
+"""The command that a mail's last line counts as."""
 _ENHANCED: Final = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})\b")
 # RFC 5248 and the RFCs it gathers: what is wrong is the address itself, so no later mail to it will fare better.
 _NO_SUCH_ADDRESS: Final = {"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.4"}

@@ -28,10 +28,11 @@ from leasebox.sending.draft import (
     is_content_id,
     read_message_id,
 )
-from leasebox.sending.errors import TooManyOctets, WrongPassword
+from leasebox.sending.errors import Fault, TooManyOctets, Unsendable, WrongPassword
 from leasebox.sending.model import Letter
 from leasebox.sending.one_line import as_one_line
 from leasebox.sending.replies import message_ids
+from leasebox.values.clock import rfc3339
 from leasebox.values.errors import NotFound
 from leasebox.values.ids import MailboxId, MessageId, SendAttemptId
 from leasebox.values.secret import Secret
@@ -65,14 +66,20 @@ async def referring_to(tx: Tx, caller: Caller, draft: Draft, text: str, policy: 
     """
     if text.startswith(f"{MessageId.prefix}_"):
         row = await mail.get(tx, caller, _message_id(text), policy, at)
-        chain = message_ids(row["headers"])
+        parent, chain = message_ids(row["headers"])
     else:
-        chain = (read_message_id(text),)
-    return msgspec.structs.replace(draft, in_reply_to=chain[-1] if chain else None, references=chain)
+        parent = read_message_id(text)
+        chain = (parent,)
+    return msgspec.structs.replace(draft, in_reply_to=parent, references=chain)
 
 
 async def letter_of(draft: Draft, mailbox: Mailbox, at: datetime) -> Letter:
-    """The draft as it goes out from a mailbox, with an attempt's id of its own."""
+    """The draft as it goes out from a mailbox, with an attempt's id of its own. Raises Unsendable (422) where it is to
+    go out after the lease's end."""
+    ends = mailbox.lease.expires_at
+    if draft.send_at is not None and draft.send_at > ends:
+        said = f"lies after the end of the lease, {rfc3339(ends)}; renew the lease first"
+        raise Unsendable([Fault("body.send_at", said)])
     attempt_id, author = SendAttemptId.new(at), Author(mailbox.address, mailbox.display_name)
 
     def made() -> tuple[bytes, FreshMessage]:

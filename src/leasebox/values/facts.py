@@ -82,7 +82,7 @@ FACTS: Mapping[str, Described] = {
     INVOICE_ISSUED: Described("The invoice of a month was issued.", _INVOICE),
     INVOICE_PAID: Described("An invoice was paid.", {**_INVOICE, "state": "paid", "due_usdc": "0.000000"}),
     BALANCE_LOW: Described("What can still be spent, balance and credit, has fallen below the mark.", _BALANCE),
-    WEBHOOK_DISABLED: Described("A webhook was disabled: its endpoint kept failing, or said 410.", _WEBHOOK),
+    WEBHOOK_DISABLED: Described("A webhook was disabled: it kept failing, said 410, or the operator did it.", _WEBHOOK),
 }
 """Every public type. What is not in it (`usage.denied`) stays in the log and is told to nobody."""
 

@@ -14,9 +14,10 @@ from leasebox.infra.facts_log import Fact, append
 from leasebox.infra.facts_order import BATCH
 from leasebox.values.errors import NotFound
 from leasebox.values.facts import WEBHOOK_DISABLED
-from leasebox.values.ids import DeliveryId, EventId, WebhookId, lowest_id
+from leasebox.values.ids import DeliveryId, EventId, TenantId, WebhookId, lowest_id
 from leasebox.webhooks import delivery_store, queue_store, store
-from leasebox.webhooks.errors import ReplayTooLarge, WebhookDisabled
+from leasebox.webhooks.alerts import LATELY
+from leasebox.webhooks.errors import DisabledByOperator, ReplayTooLarge, WebhookDisabled
 from leasebox.webhooks.model import (
     DELIVERIES_KEPT,
     LONGEST_REPLAY,
@@ -35,7 +36,9 @@ from leasebox.webhooks.model import (
     after_success,
     is_out_of_patience,
     next_try,
+    paced,
 )
+from leasebox.webhooks.places import Offer
 from leasebox.webhooks.queue_store import Outcome
 
 WAKE_DELIVERIES = "deliveries"
@@ -58,13 +61,13 @@ async def fan_out(tx: Tx, at: datetime) -> int:
     return passed
 
 
-async def claim(tx: Tx, under_way: Mapping[WebhookId, int], at: datetime, places: int) -> list[Claimed]:
-    """Take up to so many due deliveries, of each endpoint no more than it may have under way.
+async def claim(tx: Tx, offer: Offer, at: datetime) -> list[Claimed]:
+    """Take due deliveries, as many as there is room for; of each endpoint no more than it may have under way.
 
-    under_way: tries of this process by endpoint. One statement, which needs no transaction around it. A claim ends by
-    itself, so what dies with a process is tried again.
+    One statement, which needs no transaction around it. A claim ends by itself, so what dies with a process is tried
+    again.
     """
-    return await queue_store.claim(tx, under_way, at, places, LANES_A_CLAIM)
+    return await queue_store.claim(tx, offer, at, LANES_A_CLAIM)
 
 
 async def settle(tx: Tx, tries: Sequence[Tried], at: datetime) -> list[WebhookId]:
@@ -77,7 +80,7 @@ async def settle(tx: Tx, tries: Sequence[Tried], at: datetime) -> list[WebhookId
     for one in sorted(known, key=lambda each: each.at):
         webhook_id = one.delivery.webhook_id
         go_on = after_success if one.has_succeeded else after_failure
-        lanes[webhook_id] = go_on(lanes[webhook_id], at)
+        lanes[webhook_id] = paced(lanes[webhook_id], go_on(lanes[webhook_id], at), one.took_ms)
     outcomes = [_outcome(one, one.delivery.webhook_id in disabled, at) for one in known]
     await queue_store.settle(tx, outcomes, list(lanes.values()), at)
     ending = _ending(known, lanes, at)
@@ -86,16 +89,28 @@ async def settle(tx: Tx, tries: Sequence[Tried], at: datetime) -> list[WebhookId
 
 async def disable(tx: Tx, webhook_id: WebhookId, reason: DisabledReason, at: datetime) -> bool:
     """Stop an endpoint that cannot go on, and tell its tenant; False if it was disabled before. The lane is locked."""
+    stopped = await stop(tx, webhook_id, reason, at)
+    if stopped is None:
+        return False
+    tenant_id, dead = stopped
+    detail = {"reason": reason, "dead": dead}
+    await record(tx, Act(at, _JOB, "webhook.disable", str(webhook_id), tenant_id, "job", detail=detail))
+    return True
+
+
+async def stop(tx: Tx, webhook_id: WebhookId, reason: DisabledReason, at: datetime) -> tuple[TenantId, int] | None:
+    """Disable an endpoint and tell its tenant; whose it is, and how many deliveries died. None if that is no news.
+
+    Whoever calls holds the lane locked and writes the audit row.
+    """
     changed, dead = await store.disable(tx, webhook_id, reason, at)
     if not changed:
-        return False
+        return None
     await queue_store.must_last(tx)
     webhook = (await store.listed_any(tx, None, None, None, webhook_id, 1))[0]
     payload = {"webhook_id": str(webhook_id), "reason": reason}
     await append(tx, [Fact(webhook.tenant_id, None, None, WEBHOOK_DISABLED, payload, at)])
-    detail = {"reason": reason, "dead": dead}
-    await record(tx, Act(at, _JOB, "webhook.disable", str(webhook_id), webhook.tenant_id, "job", detail=detail))
-    return True
+    return webhook.tenant_id, dead
 
 
 async def listed(tx: Tx, wanted: DeliveryFilter, below: object, limit: int) -> list[Delivery]:
@@ -162,6 +177,11 @@ async def send_test(tx: Tx, webhook: Webhook, at: datetime) -> Delivery:
     return (await get(tx, DeliveryFilter(tenant_id, delivery_id=delivery_id)))[0]
 
 
+async def depth(tx: Tx, at: datetime) -> queue_store.Depth:
+    """How much stands in the queue and before it, and what went wrong within LATELY."""
+    return await queue_store.depth(tx, at, at - LATELY)
+
+
 async def forget(tx: Tx, at: datetime) -> int:
     """Drop some of the deliveries that ended 30 days ago, and secrets that have expired; how many deliveries."""
     before = at - DELIVERIES_KEPT
@@ -184,11 +204,18 @@ def _ending(tries: Sequence[Tried], lanes: Mapping[WebhookId, Lane], at: datetim
     return found | {one.delivery.webhook_id: "gone" for one in tries if one.is_gone}
 
 
+def require_own_switch(webhook: Webhook) -> None:
+    """Raises DisabledByOperator."""
+    if webhook.disabled_reason == "by_operator":
+        raise DisabledByOperator("The operator has disabled the webhook.", disabled_reason=webhook.disabled_reason)
+
+
 async def _require_enabled(tx: Tx, webhook_id: WebhookId) -> None:
-    """Lock the lane and look again. Raises NotFound, WebhookDisabled."""
+    """Lock the lane and look again. Raises NotFound, WebhookDisabled, DisabledByOperator."""
     await store.lock_lane(tx, webhook_id)
     found = await store.listed_any(tx, None, None, None, webhook_id, 1)
     if not found:
         raise NotFound("No such webhook.")
+    require_own_switch(found[0])
     if found[0].status == "disabled":
         raise WebhookDisabled("The webhook is disabled.", disabled_reason=found[0].disabled_reason)

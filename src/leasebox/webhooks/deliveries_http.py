@@ -14,7 +14,7 @@ from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
 from leasebox.infra.web.routes import Given, known_id, needs
 from leasebox.values.clock import Clock
 from leasebox.values.ids import DeliveryId, WebhookId
-from leasebox.webhooks import deliveries
+from leasebox.webhooks import deliveries, service
 from leasebox.webhooks.model import Attempt, Delivery, DeliveryFilter, State
 
 # Litestar keeps the plain word for itself.
@@ -80,7 +80,13 @@ class DeliveryRoutes(Controller):
         """Your deliveries of the last 30 days, newest first."""
         webhook = None if webhook_id is None else known_id(WebhookId, webhook_id)
         below, wanted = after(cursor), _mine(caller, webhook_id=webhook, state=in_state)
-        rows = await self.db.read(lambda tx: deliveries.listed(tx, wanted, below, limit + 1))
+
+        async def body(tx: Tx) -> list[Delivery]:
+            if webhook is not None:
+                await service.get(tx, caller, webhook)
+            return await deliveries.listed(tx, wanted, below, limit + 1)
+
+        rows = await self.db.read(body)
         return page(rows, limit, delivery_view, lambda each: each.delivery_id)
 
     @get("/{delivery_id:str}", operation_id="get_delivery", **needs("webhook:write", 404))

@@ -30,6 +30,20 @@ class WebhookDisabled(Conflict):
     fix = "Enable it first: PATCH /v2/webhooks/{webhook_id} with status enabled."
 
 
+class DisabledByOperator(WebhookDisabled):
+    """409: the operator has disabled the endpoint."""
+
+    reason = "disabled_by_operator"
+    fix = "Ask the operator, who alone can enable it again (POST /v2/admin/webhooks/{webhook_id}/enable)."
+
+
+class OneMailboxOnly(Unprocessable):
+    """422: a mailbox's `webhook_url` tells of that mailbox's mail only."""
+
+    reason = "one_mailbox_only"
+    fix = "Make a webhook for it, POST /v2/webhooks; this one tells of its mailbox's message events only."
+
+
 class TooManySecrets(Conflict):
     """409: several old secrets are good still."""
 

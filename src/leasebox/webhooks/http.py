@@ -57,7 +57,9 @@ class WebhookRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class WebhookPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """Only what is sent changes. mailbox_ids null: all. status disabled: what waits is given up."""
+    """Only what is sent changes. mailbox_ids null: all. status disabled: what waits is given up.
+
+    A mailbox's webhook_url stays that: neither mailbox_ids nor event_types beyond its mailbox's mail."""
 
     event_types: EventTypes | msgspec.UnsetType = msgspec.UNSET
     target_url: TargetUrl | msgspec.UnsetType = msgspec.UNSET
@@ -140,8 +142,8 @@ class WebhookRoutes(Controller):
         demand = self.till.demand(request, CREATE, x_payment_proof)
 
         async def work(tx: Tx) -> NewWebhookView:
-            await self.till.admit(tx, caller, demand)
-            made = await service.make(tx, caller, order, secret, self.keys, demand.at, demand.request_id)
+            admission = await self.till.admit(tx, caller, demand)
+            made = await service.make(tx, caller, order, secret, self.keys, admission, demand.at, demand.request_id)
             return NewWebhookView(**msgspec.structs.asdict(webhook_view(made)), secret=secret.reveal())
 
         async with self.till.noting(caller, demand):
@@ -160,7 +162,7 @@ class WebhookRoutes(Controller):
         wanted = known_id(WebhookId, webhook_id)
         return webhook_view(await self.db.read(lambda tx: service.get(tx, caller, wanted)))
 
-    @patch("/{webhook_id:str}", operation_id="change_webhook", **needs("webhook:write", 404, 422))
+    @patch("/{webhook_id:str}", operation_id="change_webhook", **needs("webhook:write", 404, 409, 422))
     async def change(
         self,
         request: Request[Any, Any, Any],
@@ -168,7 +170,7 @@ class WebhookRoutes(Controller):
         webhook_id: FromPath[str],
         data: JSONBody[WebhookPatch],
     ) -> WebhookView:
-        """Change where or what is posted; disable or enable."""
+        """Change where or what is posted; disable or enable, unless the operator has disabled it."""
         wanted, now, trace = known_id(WebhookId, webhook_id), self.clock.now(), request_id(request)
         changes = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
         if "target_url" in changes:

@@ -1,8 +1,8 @@
 """Background work of webhooks: the runner, which tries deliveries; forgetting old ones."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -16,17 +16,14 @@ from leasebox.infra.fetch_target import Target, UrlFault
 from leasebox.infra.seal import CannotOpen
 from leasebox.values.clock import Clock
 from leasebox.values.errors import Unavailable
-from leasebox.values.ids import WebhookId
 from leasebox.values.keys import KeyRing
 from leasebox.values.secret import Secret
 from leasebox.webhooks import deliveries, signing
 from leasebox.webhooks.model import Claimed, Tried, tried
+from leasebox.webhooks.places import QUICK_S, Places
 
 _LOOK_AGAIN_S = 1.0
 _BATCH = 64
-# A try that takes longer than this no longer holds a place that quick ones need.
-_QUICK_S = 1.0
-_QUICK_PLACES, _PLACES = 128, 1024
 _SETTLED_AT_ONCE = 256
 _GIVE_UP_S = 10.0
 _AGENT = f"leasebox/{leasebox.__version__}"
@@ -41,8 +38,8 @@ class Poster(Protocol):
 class Runner:
     """Tries what is due, many at once; no transaction is open while a receiver is waited for.
 
-    A try counts as under way until its outcome is written down. Of each endpoint only so many are under way, so one
-    that hangs holds few places, and none of those that quick receivers need.
+    A try counts as under way until its outcome is written down. Of each endpoint and of each tenant only so many are
+    under way, so one that hangs or floods holds few places, and none of those that quick receivers need.
     """
 
     def __init__(self, db: Database, poster: Poster, keys: KeyRing, clock: Clock) -> None:
@@ -50,8 +47,7 @@ class Runner:
         self._poster = poster
         self._keys = keys
         self._clock = clock
-        self._under_way: Counter[WebhookId] = Counter()
-        self._slow = 0
+        self._places = Places()
         # Whether the last claim was stopped by a want of places, so that more may be due than was taken.
         self._is_short = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,11 +62,9 @@ class Runner:
         try:
             while not stop.is_set():
                 woken.clear()
-                places = self._places()
-                claimed = await self._claim(places)
+                claimed = await self._claim(_BATCH)
                 for one in claimed:
                     self._start(one)
-                self._is_short = len(claimed) >= min(places, deliveries.LANES_A_CLAIM)
                 if not claimed or not self._is_short:
                     await _idle(woken, stop)
             while self._tasks:
@@ -89,20 +83,24 @@ class Runner:
             total += len(claimed)
         return total
 
-    def _places(self) -> int:
-        under_way = len(self._tasks)
-        return max(0, min(_BATCH, _QUICK_PLACES - (under_way - self._slow), _PLACES - under_way))
-
-    async def _claim(self, places: int) -> list[Claimed]:
-        if not places:
+    async def _claim(self, most: int) -> list[Claimed]:
+        """At most so many at quick endpoints, and as many at slow ones."""
+        offer, now = self._places.offer(), self._clock.now()
+        room = offer.room.at_most(most)
+        self._is_short = True
+        if not room.quick and not room.slow:
             return []
-        now = self._clock.now()
+        wanted = msgspec.structs.replace(offer, room=room)
         try:
             # One statement: a transaction around it would only cost two more trips.
-            claimed = await self._db.read(lambda tx: deliveries.claim(tx, self._under_way, now, places))
+            claimed = await self._db.read(lambda tx: deliveries.claim(tx, wanted, now))
         except Unavailable:
             return []
-        self._under_way.update(one.webhook_id for one in claimed)
+        for one in claimed:
+            self._places.take(one)
+        slow = sum(one.is_slow for one in claimed)
+        was_all = len(claimed) < deliveries.LANES_A_CLAIM and slow < room.slow and len(claimed) - slow < room.quick
+        self._is_short = not was_all or any(one.is_cut for one in claimed)
         return claimed
 
     def _start(self, one: Claimed) -> None:
@@ -112,21 +110,19 @@ class Runner:
 
     async def _try_and_tell(self, one: Claimed) -> None:
         task = asyncio.create_task(self._try(one))
-        done, _ = await asyncio.wait([task], timeout=_QUICK_S)
+        done, _ = await asyncio.wait([task], timeout=QUICK_S)
         if not done:
-            self._slow += 1
+            self._places.lasts(one)
             self._freed.set()
-            try:
-                await asyncio.wait([task])
-            finally:
-                self._slow -= 1
+            await asyncio.wait([task])
         self._ended.put_nowait(task.result())
 
     async def _try(self, one: Claimed) -> Tried:
         """One HTTP try; whatever goes wrong with it is an outcome."""
         began = self._clock.now()
         if one.attempt == 1:
-            metrics.WEBHOOK_DELAY_SECONDS.observe(max(0.0, (began - one.happened_at).total_seconds()))
+            # Not from the fact on: that of a replay may be weeks old. What lies before shows in the fan-out's gauge.
+            metrics.WEBHOOK_DELAY_SECONDS.observe(max(0.0, (began - one.made_at).total_seconds()))
         try:
             reply = await self._send(one)
         except Exception:  # noqa: BLE001 - one delivery's fault must not stop the others; it is tried again
@@ -195,12 +191,10 @@ class Runner:
         self._let_go(ended)
 
     def _let_go(self, ended: Sequence[Tried]) -> None:
+        was_short = self._is_short or any(self._places.is_full(one.delivery.tenant_id) for one in ended)
         for one in ended:
-            webhook_id = one.delivery.webhook_id
-            self._under_way[webhook_id] -= 1
-            if not self._under_way[webhook_id]:
-                del self._under_way[webhook_id]
-        if self._is_short or any(one.delivery.has_more for one in ended):
+            self._places.free(one.delivery)
+        if was_short or any(one.delivery.has_more for one in ended):
             self._freed.set()
 
     async def _drained(self) -> None:
@@ -218,6 +212,21 @@ async def forget(db: Database, clock: Clock) -> int:
     while forgotten := await db.transact(lambda tx: deliveries.forget(tx, now)):
         total += forgotten
     return total
+
+
+async def measure(db: Database, clock: Clock) -> None:
+    """Show how much waits, and for how long what has been due for longest."""
+    now = clock.now()
+    depth = await db.read(lambda tx: deliveries.depth(tx, now))
+    for state in ("waiting", "under_way", "due", "dead"):
+        metrics.WEBHOOK_QUEUE.labels(state).set(getattr(depth, state))
+    metrics.WEBHOOK_OLDEST_SECONDS.set(_age_s(depth.oldest_due, now))
+    metrics.WEBHOOK_FACTS.set(depth.facts)
+    metrics.WEBHOOK_OLDEST_FACT_SECONDS.set(_age_s(depth.oldest_fact, now))
+
+
+def _age_s(since: datetime | None, at: datetime) -> float:
+    return 0.0 if since is None else max(0.0, (at - since).total_seconds())
 
 
 def _body(one: Claimed) -> bytes:

@@ -123,8 +123,9 @@ class SealedSecret(msgspec.Struct, frozen=True):
 class Claimed(msgspec.Struct, frozen=True):
     """A delivery that this process tries now. attempt: the try's number; step: how many of the schedule have failed.
 
-    mailbox_id, lease_id, payload, happened_at: of the fact. secrets: sealed, the present one first. has_more: whether
-    more is due at the endpoint than could be taken.
+    mailbox_id, lease_id, payload, happened_at: of the fact. made_at: when the delivery was. secrets: sealed, the
+    present one first. is_slow: whether the endpoint has been of late; has_more: whether more is due there than was
+    taken; is_cut: because places were shared, so that the next claim may take it.
     """
 
     delivery_id: DeliveryId
@@ -139,8 +140,11 @@ class Claimed(msgspec.Struct, frozen=True):
     lease_id: LeaseId | None
     payload: dict[str, Any]
     happened_at: datetime
+    made_at: datetime
     secrets: tuple[SealedSecret, ...]
+    is_slow: bool
     has_more: bool
+    is_cut: bool
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -165,7 +169,10 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class Lane(msgspec.Struct, frozen=True):
-    """How an endpoint has fared. failures: since the last success, the first of them at failing_since."""
+    """How an endpoint has fared. failures: since the last success, the first of them at failing_since.
+
+    pace_ms: how long its tries take; None before the first.
+    """
 
     webhook_id: WebhookId
     failures: int = 0
@@ -173,6 +180,7 @@ class Lane(msgspec.Struct, frozen=True):
     failed_at: datetime | None = None
     succeeded_at: datetime | None = None
     resting_until: datetime | None = None
+    pace_ms: int | None = None
 
 
 def tried(delivery: Claimed, began: datetime, reply: Reply) -> Tried:
@@ -192,6 +200,11 @@ def next_try(one: Tried, at: datetime) -> datetime | None:
     if one.status_code in (429, 503) and one.retry_after is not None:
         wish = min(_wished(one.retry_after, at), LONGEST_WISH)
     return at + max(SCHEDULE[step], wish)
+
+
+def paced(before: Lane, after: Lane, took_ms: int) -> Lane:
+    """The lane with how long tries take: this one, or half of what it was, so that one quick answer hides nothing."""
+    return msgspec.structs.replace(after, pace_ms=max(took_ms, (before.pace_ms or 0) // 2))
 
 
 def after_success(lane: Lane, at: datetime) -> Lane:

@@ -43,14 +43,19 @@ async def get(tx: Tx, webhook_id: WebhookId) -> Webhook:
 
 
 async def switch(tx: Tx, webhook_id: WebhookId, status: Status, by: Operator) -> Webhook:
-    """Disable or enable an endpoint; what it is already: the same answer, and no audit row. Raises NotFound."""
+    """Disable or enable an endpoint; what it is already: the same answer, and no audit row. Raises NotFound.
+
+    Its tenant is told that it was disabled, and cannot enable it.
+    """
     await store.lock_lane(tx, webhook_id)
     before = await get(tx, webhook_id)
-    if before.status == status:
-        return before
-    await service.switch(tx, webhook_id, status, "by_operator", by.at)
-    action = "webhook.enable" if status == "enabled" else "webhook.disable"
-    await record(tx, by.act(action, str(webhook_id), before.tenant_id))
+    if status == "disabled":
+        stopped = await deliveries.stop(tx, webhook_id, "by_operator", by.at)
+        if stopped is not None:
+            await record(tx, by.act("webhook.disable", str(webhook_id), before.tenant_id, dead=stopped[1]))
+    elif before.status == "disabled":
+        await service.switch(tx, webhook_id, status, "by_operator", by.at)
+        await record(tx, by.act("webhook.enable", str(webhook_id), before.tenant_id))
     return await get(tx, webhook_id)
 
 

@@ -1,11 +1,12 @@
 """SQL of the queue that deliveries stand in: made from facts, claimed, settled.
 
-`next_at` is when somebody should look at a delivery: when its try is due, or its claim runs out. A lane's `due_at` is
-never later than the earliest of these, so whoever looks for work looks at lanes only. Everybody may lower it; only a
-claim, which holds the lane's lock and sees all that was committed before, moves it up.
+`next_at` is when somebody should look at a delivery: when its try is due, or its claim runs out. A lane's `due_at` has
+passed once that of any of its deliveries has, so whoever looks for work looks at lanes only. Among those that are due
+it is the place in line: who was served stands at the end. Everybody may lower it; only a claim, which holds the lane's
+lock and sees all that was committed before, moves it up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -25,9 +26,12 @@ from leasebox.webhooks.model import (
     SealedSecret,
     Tried,
 )
+from leasebox.webhooks.places import QUICK_S, Offer
 
 _FAN_OUT = "SELECT passed, made FROM fan_out_facts($1, $2, $3, $4)"
-_CLAIM = "SELECT * FROM claim_deliveries($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+_CLAIM = """
+SELECT * FROM claim_deliveries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+"""
 
 
 async def fan_out(tx: Tx, most: int, at: datetime) -> tuple[int, int]:
@@ -40,18 +44,35 @@ async def fan_out(tx: Tx, most: int, at: datetime) -> tuple[int, int]:
     return row["passed"], row["made"]
 
 
-async def claim(
-    tx: Tx, under_way: Mapping[WebhookId, int], at: datetime, places: int, most_lanes: int
-) -> list[Claimed]:
-    """Take due deliveries until CLAIM has passed: of each lane as many as it is wide, less those under way."""
-    busy, counts = list(under_way), list(under_way.values())
-    widths = (WIDTH_PROVEN, WIDTH_NEW, WIDTH_FAILING)
-    return [_claimed(row) for row in await tx.all(_CLAIM, at, CLAIM, places, most_lanes, busy, counts, *widths)]
+async def claim(tx: Tx, offer: Offer, at: datetime, most_lanes: int) -> list[Claimed]:
+    """Take due deliveries until CLAIM has passed: of each lane as many as it is wide, of each tenant as it has room."""
+    rooms = offer.rooms.values()
+    rows = await tx.all(
+        _CLAIM,
+        at,
+        CLAIM,
+        most_lanes,
+        offer.room.quick,
+        offer.room.slow,
+        list(offer.busy),
+        list(offer.busy.values()),
+        list(offer.rooms),
+        [each.quick for each in rooms],
+        [each.slow for each in rooms],
+        offer.usual.quick,
+        offer.usual.slow,
+        WIDTH_PROVEN,
+        WIDTH_NEW,
+        WIDTH_FAILING,
+        round(QUICK_S * 1000),
+    )
+    return [_claimed(row) for row in rows]
 
 
 # The commit waits for no disk: outcomes that are lost with the server's memory are found out again, under the same id.
 _LOCK_LANES = """
-SELECT l.webhook_id, l.failures, l.failing_since, l.failed_at, l.succeeded_at, l.resting_until, w.status
+SELECT l.webhook_id, l.failures, l.failing_since, l.failed_at, l.succeeded_at, l.resting_until, l.pace_ms,
+    w.status
 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS until_commit
 CROSS JOIN webhook_lanes l JOIN webhooks w ON w.id = l.webhook_id
 WHERE l.webhook_id = ANY ($1) ORDER BY l.webhook_id FOR UPDATE OF l
@@ -79,13 +100,63 @@ WITH told AS (
 )
 UPDATE webhook_lanes l
 SET failures = n.failures, failing_since = n.failing_since, failed_at = n.failed_at, succeeded_at = n.succeeded_at,
-    resting_until = n.resting_until,
+    resting_until = n.resting_until, pace_ms = n.pace_ms,
     due_at = least(l.due_at, (
         SELECT greatest(due.next_at, n.resting_until) FROM due WHERE due.webhook_id = l.webhook_id))
-FROM unnest($10::uuid[], $11::int[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[])
-    AS n (webhook_id, failures, failing_since, failed_at, succeeded_at, resting_until)
+FROM unnest($10::uuid[], $11::int[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[],
+    $16::int[]) AS n (webhook_id, failures, failing_since, failed_at, succeeded_at, resting_until, pace_ms)
 WHERE l.webhook_id = n.webhook_id
 """
+
+
+# Since when a lane waits its due_at says: a receiver's own slowness is not in it. Facts that have a position wait
+# behind the cursor, others behind the snapshot that was looked through last (facts_order).
+_DEPTH = """
+SELECT open.waiting, open.under_way, open.due, open.oldest_due, lost.dead, lost.died, late.facts, late.oldest_fact,
+    (SELECT count(*) FROM webhooks WHERE disabled_at >= $2 AND disabled_reason IN ('gone', 'failing')) AS disabled
+FROM (
+    SELECT count(*) FILTER (WHERE d.next_at > $1 AND d.state <> 'delivering') AS waiting,
+        count(*) FILTER (WHERE d.next_at > $1 AND d.state = 'delivering') AS under_way,
+        count(*) FILTER (WHERE d.next_at <= $1) AS due,
+        min(greatest(l.due_at, l.resting_until)) FILTER (
+            WHERE d.next_at <= $1 AND coalesce(l.resting_until <= $1, true)) AS oldest_due
+    FROM webhook_lanes l JOIN webhook_deliveries d ON d.webhook_id = l.webhook_id
+    WHERE l.due_at IS NOT NULL AND d.next_at IS NOT NULL
+) AS open, (
+    SELECT count(*) AS dead, count(*) FILTER (WHERE finished_at >= $2) AS died
+    FROM webhook_deliveries WHERE state = 'dead'
+) AS lost, (
+    SELECT count(*) AS facts, min(f.at) AS oldest_fact FROM (
+        SELECT fact_id FROM fact_positions WHERE position > (SELECT position FROM webhook_cursor WHERE one = 1)
+        UNION ALL
+        SELECT id FROM facts WHERE xid >= (SELECT pg_snapshot_xmax(seen::pg_snapshot) FROM fact_sequence WHERE one = 1)
+            AND NOT EXISTS (SELECT FROM fact_positions WHERE fact_id = facts.id)
+    ) AS news CROSS JOIN LATERAL (SELECT at FROM facts WHERE id = news.fact_id OFFSET 0) AS f
+) AS late
+"""
+
+
+class Depth(msgspec.Struct, frozen=True):
+    """Deliveries that wait for their time, are under way, or are due; since when the endpoint waits that stands first
+    in line; dead ones, and those that died lately; facts that no delivery was made of yet, and when the first of them
+    happened; endpoints that were disabled lately because they failed or said 410."""
+
+    waiting: int
+    under_way: int
+    due: int
+    oldest_due: datetime | None
+    dead: int
+    died: int
+    facts: int
+    oldest_fact: datetime | None
+    disabled: int
+
+
+async def depth(tx: Tx, at: datetime, lately: datetime) -> Depth:
+    """How much stands in the queue and before it. lately: since when."""
+    row = await tx.one(_DEPTH, at, lately)
+    assert row is not None
+    return Depth(**row)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -128,6 +199,7 @@ async def settle(tx: Tx, outcomes: Sequence[Outcome], lanes: Sequence[Lane], at:
         [lane.failed_at for lane in lanes],
         [lane.succeeded_at for lane in lanes],
         [lane.resting_until for lane in lanes],
+        [lane.pace_ms for lane in lanes],
     )
 
 
@@ -139,6 +211,7 @@ def _lane(row: Record) -> Lane:
         failed_at=row["failed_at"],
         succeeded_at=row["succeeded_at"],
         resting_until=row["resting_until"],
+        pace_ms=row["pace_ms"],
     )
 
 
@@ -158,6 +231,9 @@ def _claimed(row: Record) -> Claimed:
         lease_id=None if lease is None else LeaseId.of(lease),
         payload=row["payload"],
         happened_at=row["happened_at"],
+        made_at=row["created_at"],
         secrets=tuple(SealedSecret(*place) for place in places),
+        is_slow=row["slow"],
         has_more=row["more"],
+        is_cut=row["cut"],
     )

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from leasebox.audit.service import record
+from leasebox.billing.model import Admission
 from leasebox.identity.model import Caller
 from leasebox.infra import fetch_target
 from leasebox.infra.db import Tx
@@ -19,7 +20,7 @@ from leasebox.values.ids import MailboxId, TenantId, WebhookId
 from leasebox.values.keys import KeyRing
 from leasebox.values.secret import Secret
 from leasebox.webhooks import deliveries, signing, store
-from leasebox.webhooks.errors import TargetRefused, TooManySecrets, TooManyWebhooks
+from leasebox.webhooks.errors import OneMailboxOnly, TargetRefused, TooManySecrets, TooManyWebhooks
 from leasebox.webhooks.model import (
     MAILBOX_TYPES,
     MOST_ENDPOINTS,
@@ -56,9 +57,16 @@ def target_of(text: str, allow: Sequence[Network]) -> str:
 
 
 async def make(
-    tx: Tx, caller: Caller, order: WebhookOrder, secret: Secret, keys: KeyRing, at: datetime, request_id: str
+    tx: Tx,
+    caller: Caller,
+    order: WebhookOrder,
+    secret: Secret,
+    keys: KeyRing,
+    admission: Admission,
+    at: datetime,
+    request_id: str,
 ) -> Webhook:
-    """A new endpoint. Raises NotFound (a mailbox), TooManyWebhooks.
+    """A new endpoint; the audit row says what it was charged. Raises NotFound (a mailbox), TooManyWebhooks.
 
     A credential that is limited to mailboxes makes endpoints that are limited to them.
     """
@@ -66,7 +74,8 @@ async def make(
     limited = order.mailbox_ids if order.mailbox_ids is not None else _own(caller)
     webhook = _fresh(caller.tenant_id, order.target_url, order.event_types, limited, None, at)
     await _insert(tx, webhook, secret, keys, at)
-    await record(tx, caller.act(at, request_id, "webhook.make", str(webhook.webhook_id)))
+    act = caller.act(at, request_id, "webhook.make", str(webhook.webhook_id))
+    await record(tx, msgspec.structs.replace(act, detail=admission.charged))
     return webhook
 
 
@@ -86,14 +95,18 @@ async def listed(tx: Tx, caller: Caller, below: object, limit: int) -> list[Webh
 async def change(
     tx: Tx, caller: Caller, webhook_id: WebhookId, changes: dict[str, Any], at: datetime, request_id: str
 ) -> Webhook:
-    """Set `target_url`, `event_types`, `mailbox_ids`, `status`, whichever is given. Raises NotFound.
+    """Set `target_url`, `event_types`, `mailbox_ids`, `status`, whichever is given.
 
-    Disabling lets what waits die; enabling begins with a clean slate.
+    Disabling lets what waits die; enabling begins with a clean slate. Raises NotFound, DisabledByOperator,
+    OneMailboxOnly (it is a mailbox's `webhook_url`, and would become more).
     """
     await get(tx, caller, webhook_id)
     await store.lock_lane(tx, webhook_id)
     before, fields = await get(tx, caller, webhook_id), dict(changes)
     status = fields.pop("status", None)
+    if status == "enabled":
+        deliveries.require_own_switch(before)
+    _require_short_form(before, fields)
     if "mailbox_ids" in fields:
         await _require_mailboxes(tx, caller, fields["mailbox_ids"])
         fields["mailbox_ids"] = fields["mailbox_ids"] if fields["mailbox_ids"] is not None else _own(caller)
@@ -149,7 +162,10 @@ def sealed_secrets(keys: KeyRing) -> SealedTable:
 async def set_mailbox_url(
     tx: Tx, caller: Caller, mailbox_id: MailboxId, url: str | None, keys: KeyRing, at: datetime, request_id: str
 ) -> None:
-    """Make, change or, with None, delete the endpoint that is a mailbox's `webhook_url`. Raises NotFound."""
+    """Make, change or, with None, delete the endpoint that is a mailbox's `webhook_url`.
+
+    Raises NotFound, DisabledByOperator.
+    """
     await leases.get_mailbox(tx, caller, mailbox_id)
     await store.stand_in_line(tx, caller.tenant_id)
     found = await store.of_mailboxes(tx, caller.tenant_id, [mailbox_id])
@@ -184,6 +200,17 @@ async def switch(tx: Tx, webhook_id: WebhookId, status: Status, reason: Disabled
         tx.wake(deliveries.WAKE_DELIVERIES, "")
     else:
         await store.disable(tx, webhook_id, reason, at)
+
+
+def _require_short_form(before: Webhook, fields: dict[str, Any]) -> None:
+    """A mailbox's `webhook_url` is free and not counted, so it stays what it is."""
+    if before.mailbox_id is None:
+        return
+    if fields.get("mailbox_ids", before.mailbox_ids) != (before.mailbox_id,):
+        raise OneMailboxOnly("This webhook is its mailbox's webhook_url, and tells of no other mailbox.")
+    if not set(fields.get("event_types", ())) <= set(MAILBOX_TYPES):
+        types = ", ".join(MAILBOX_TYPES)
+        raise OneMailboxOnly(f"This webhook is its mailbox's webhook_url, and tells {types} only.")
 
 
 async def _require_mailboxes(tx: Tx, caller: Caller, mailbox_ids: Sequence[MailboxId] | None) -> None:

@@ -105,10 +105,11 @@ WITH changed AS (
 UPDATE webhook_lanes SET failures = 0, failing_since = NULL, failed_at = NULL, resting_until = NULL
 FROM changed WHERE webhook_id = changed.id
 """
+# What an operator disables is disabled by the operator from then on, whoever else had done so before.
 _DISABLE = """
 WITH changed AS (
-    UPDATE webhooks SET status = 'disabled', disabled_reason = $2, disabled_at = $3
-    WHERE id = $1 AND status = 'enabled' RETURNING id
+    UPDATE webhooks SET status = 'disabled', disabled_reason = $2, disabled_at = coalesce(disabled_at, $3)
+    WHERE id = $1 AND (status = 'enabled' OR ($2 = 'by_operator' AND disabled_reason <> 'by_operator')) RETURNING id
 ), dead AS (
     UPDATE webhook_deliveries SET state = 'dead', next_at = NULL, finished_at = $3
     FROM changed WHERE webhook_id = changed.id AND next_at IS NOT NULL RETURNING 1
@@ -143,7 +144,7 @@ async def enable(tx: Tx, webhook_id: WebhookId) -> int:
 
 
 async def disable(tx: Tx, webhook_id: WebhookId, reason: DisabledReason, at: datetime) -> tuple[int, int]:
-    """Send nothing any more; what waited is dead. Whether it was enabled, and how many died. The lane is locked."""
+    """Send nothing any more; what waited is dead. Whether that is news, and how many died. The lane is locked."""
     row = await tx.one(_DISABLE, webhook_id, reason, at)
     assert row is not None
     return row["changed"], row["dead"]

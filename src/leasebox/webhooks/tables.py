@@ -65,7 +65,7 @@ webhook_lanes = Table(
     "webhook_lanes",
     metadata,
     Column("webhook_id", UUID, ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True),
-    # No delivery is due earlier, though perhaps none is then; null when none waits. Only a claim moves it up.
+    # Once it has passed some delivery may be due, before that none is; null when none waits. Only a claim moves it up.
     Column("due_at", DateTime(timezone=True)),
     # Nothing is tried until then: the circuit is open.
     Column("resting_until", DateTime(timezone=True)),
@@ -74,6 +74,8 @@ webhook_lanes = Table(
     Column("failing_since", DateTime(timezone=True)),
     Column("failed_at", DateTime(timezone=True)),
     Column("succeeded_at", DateTime(timezone=True)),
+    # How long tries take: the latest, or half of what it was before where that is more. Null before the first one.
+    Column("pace_ms", Integer),
     CheckConstraint("failures >= 0", name="failures"),
     Index("webhook_lanes_due_idx", "due_at", postgresql_where="due_at IS NOT NULL"),
 )
@@ -107,6 +109,7 @@ webhook_deliveries = Table(
     Index("webhook_deliveries_open_idx", "webhook_id", "next_at", postgresql_where="next_at IS NOT NULL"),
     Index(None, "tenant_id", "id"),
     Index("webhook_deliveries_dead_idx", "id", postgresql_where="state = 'dead'"),
+    Index("webhook_deliveries_died_idx", "finished_at", postgresql_where="state = 'dead'"),
 )
 
 # One HTTP try each: how it ended, never what was said.

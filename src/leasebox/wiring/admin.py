@@ -78,7 +78,7 @@ def admin_routes(
         bind(AdminHouseMailRoutes, db=base.db),
         bind(AdminUsageRoutes, **core),
         bind(AdminWebhookRoutes, **core, keys=webhook_keys(settings), once=once),
-        bind(AdminDeliveryRoutes, **core),
+        bind(AdminDeliveryRoutes, **core, once=once),
         bind(AdminRiskRoutes, **core, rates=rates),
         bind(AdminAuditRoutes, **core),
         bind(AdminSealRoutes, db=base.db, looking=asyncio.Lock(), **seals),

@@ -142,6 +142,7 @@ def routes(
         "signin_rate": rates.live("signin"),
     }
     facts, desk = facts_of(settings), counter(settings, base)
+    leasing: dict[str, Any] = {**core, "policy": policy, "doors": doors, "once": desk.once}
     streams = Streams(base.db, base.clock, hub, callers)
     claiming: dict[str, Any] = {
         **core,
@@ -154,22 +155,20 @@ def routes(
         bind(WalletRoutes, **signing, once=desk.once),
         bind(AgentRoutes, **core, callers=callers, once=desk.once),
         bind(KeyRoutes, **core, callers=callers, once=desk.once, look=staticmethod(leases.get_mailbox)),
-        bind(LeaseRoutes, **core, policy=policy, doors=doors, till=desk.till, once=desk.once),
+        bind(LeaseRoutes, **leasing, till=desk.till),
         bind(DomainRoutes, **core, **domains_of(settings), cache=base.cache, leases=policy, once=desk.once),
         bind(ClaimRoutes, **claiming, claim_rate=rates.live("claim"), poll_rate=rates.live("api")),
         bind(ClaimPageRoutes, **claiming, page_rate=rates.live("api")),
         bind(
             AccountRoutes,
-            **core,
-            policy=policy,
-            doors=doors,
+            **leasing,
             erase=staticmethod(erase_of_mailbox),
             urls=mailbox_urls(settings),
             sends=staticmethod(partial(attempts.counters, daily_limit=sending.daily_limit)),
         ),
         bind(SendRoutes, **core, policy=sending, till=desk.till, once=desk.once),
         bind(AttemptRoutes, **core, once=desk.once),
-        bind(SuppressionRoutes, **core),
+        bind(SuppressionRoutes, **core, once=desk.once),
         bind(MessageRoutes, **core, policy=policy, till=desk.till),
         bind(ThreadRoutes, **core, policy=policy),
         bind(WaitRoutes, **core, policy=policy, hub=hub, callers=callers, till=desk.till),

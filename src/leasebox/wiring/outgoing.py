@@ -20,7 +20,7 @@ from leasebox.sending.queue_model import Pace
 from leasebox.sending.relay import ByRelay, Nowhere, Router, relay_route
 from leasebox.sending.transport_carrier import Carrier
 from leasebox.sending.transport_pool import Pool
-from leasebox.values.ids import SendAttemptId
+from leasebox.values.ids import SendAttemptId, TenantId
 from leasebox.values.keys import KeyRing, Purpose, ring
 from leasebox.wiring.domains import dkim_keys, mx_host
 from leasebox.wiring.process import Backbone
@@ -55,16 +55,16 @@ class SigningDesk:
         self._sealed = sealed
         self._paths = paths
         self._now = now
-        self._kept: dict[str, tuple[float, Sequence[Signer]]] = {}
+        self._kept: dict[tuple[TenantId, str], tuple[float, Sequence[Signer]]] = {}
 
-    async def signers(self, domain: str) -> Sequence[Signer]:
-        """The keys that sign for a domain. Raises Unavailable."""
-        until, found = self._kept.get(domain, (0.0, ()))
+    async def signers(self, tenant_id: TenantId, domain: str) -> Sequence[Signer]:
+        """The keys that sign a tenant's mail from a domain, never another tenant's. Raises Unavailable."""
+        until, found = self._kept.get((tenant_id, domain), (0.0, ()))
         if until <= self._now():
-            keys = await self._db.read(lambda tx: signing_keys(tx, self._sealed, domain))
+            keys = await self._db.read(lambda tx: signing_keys(tx, self._sealed, domain, tenant_id))
             found = tuple(Signer(key.domain, key.selector, key.load()) for key in keys)
-            self._kept = {name: kept for name, kept in self._kept.items() if kept[0] > self._now()}
-            self._kept[domain] = (self._now() + _KEYS_S, found)
+            self._kept = {place: kept for place, kept in self._kept.items() if kept[0] > self._now()}
+            self._kept[tenant_id, domain] = (self._now() + _KEYS_S, found)
         return found
 
     def return_path(self, attempt_id: SendAttemptId, domain: str) -> str:

@@ -35,7 +35,7 @@ async def open_door(
         base.db,
         base.clock,
         Guard(base.cache),
-        # Without the house's own addresses: they are for strangers, and no mailbox has them.
+        # Without the house's own addresses: the clerk knows role addresses, and return paths are for strangers.
         GroupIntake(base.db, policy.leases, base.clock),
         reader,
         rate,

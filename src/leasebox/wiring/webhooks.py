@@ -1,6 +1,7 @@
 """What webhooks need, from the settings: keys, names, and the worker that delivers."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 from leasebox.config import Settings
@@ -15,11 +16,11 @@ from leasebox.sending import retention
 from leasebox.values.ids import MailboxId, TenantId
 from leasebox.values.keys import KeyRing, Purpose, ring
 from leasebox.webhooks import deliveries, service
-from leasebox.webhooks.jobs import Runner, forget
+from leasebox.webhooks.jobs import Runner, forget, measure
 from leasebox.webhooks.mailbox_urls import MailboxUrls
 from leasebox.wiring.process import Backbone
 
-_FORGET_EVERY_S = 3600.0
+_FORGET_EVERY_S, _MEASURE_EVERY_S = 3600.0, 15.0
 
 
 def webhook_keys(settings: Settings) -> KeyRing:
@@ -37,9 +38,10 @@ def mailbox_urls(settings: Settings) -> MailboxUrls:
     return MailboxUrls(webhook_keys(settings), settings.webhook_allow)
 
 
-async def erase_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId) -> int:
-    """Erase a mailbox's mail and its `webhook_url`, and let its send attempts go; how many messages."""
-    await retention.leave_of_mailbox(tx, tenant_id, mailbox_id)
+async def erase_of_mailbox(tx: Tx, tenant_id: TenantId, mailbox_id: MailboxId, at: datetime) -> int:
+    """Erase a mailbox's mail, what is queued of it and its `webhook_url`, and let its send attempts go; how many
+    messages."""
+    await retention.leave_of_mailbox(tx, tenant_id, mailbox_id, at)
     await service.forget_mailbox(tx, tenant_id, mailbox_id)
     return await mail.erase_of_mailbox(tx, tenant_id, mailbox_id)
 
@@ -57,6 +59,7 @@ async def deliver(settings: Settings, base: Backbone, hub: Hub, stop: asyncio.Ev
         await asyncio.gather(
             runner.run(woken, stop),
             every(_FORGET_EVERY_S, lambda: forget(base.db, base.clock), "deliveries", stop),
+            every(_MEASURE_EVERY_S, lambda: measure(base.db, base.clock), "webhook gauges", stop),
         )
     fetcher.close()
 

@@ -43,7 +43,7 @@ async def _claim(world: World, anybody: Person, name: str) -> tuple[Person, Box]
     if confirmed is None or confirmed.status_code != 200:
         return None
     view = confirmed.json()
-    if not view.get("api_key"):  # the answer that held it was lost, and it is given once
+    if not view.get("api_key"):  # nobody has used it, so only a step of the clock by a day takes it away
         world.figures["claim keys lost"] += 1
         return None
     holder = await world.newcomer(name, view["api_key"])

@@ -2,13 +2,13 @@
 
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
 from litestar import Litestar, get, post
 from litestar.exceptions import HTTPException, InternalServerException, NotAuthorizedException, TooManyRequestsException
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 
 from leasebox.infra.web.body import StrictJson
 from leasebox.infra.web.edge import Edge
@@ -43,10 +43,19 @@ async def take(data: JSONBody[dict[str, int]]) -> dict[str, int]:
     return data
 
 
+@get("/look", opt={"public": True})
+async def look(
+    in_state: Annotated[int, QueryParameter(name="state")] = 0,
+    counted: Annotated[int, HeaderParameter(name="x-count")] = 0,
+    size: FromQuery[int] = 0,
+) -> int:
+    return in_state + counted + size
+
+
 def app() -> Any:
     return Edge(
         Litestar(
-            [throw, take],
+            [throw, take, look],
             exception_handlers=EXCEPTION_HANDLERS,
             dto=StrictJson,
             return_dto=None,
@@ -135,6 +144,31 @@ async def test_so_is_what_the_framework_refuses(
     answer = await ask(method, path, **more)
     told = shaped(answer)
     assert (answer.status_code, told["error"]) == (status, error)
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "path"),
+    [
+        ({"state": "odd"}, {}, "query.state"),
+        ({}, {"x-count": "many"}, "header.x-count"),
+        ({"size": "odd"}, {}, "query.size"),
+    ],
+)
+async def test_a_parameter_is_named_as_it_is_asked_for(
+    query: dict[str, str], headers: dict[str, str], path: str
+) -> None:
+    told = (await ask("GET", "/look", params=query, headers=headers)).json()
+    assert [each["path"] for each in told["errors"]] == [path]
+    assert f" {path}: " in told["message"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/json"}])
+async def test_a_body_that_is_not_there_is_asked_for(headers: dict[str, str]) -> None:
+    answer = await ask("POST", "/take", headers=headers)
+    told = shaped(answer)
+    assert (answer.status_code, told["errors"][0]["path"]) == (400, "body")
+    assert told["detail"] == "This route wants a JSON body, and none was sent."
+    assert "'content-type: application/json'" in told["fix"]
 
 
 def test_fields_of_the_case_do_not_hide_the_shape() -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -25,12 +26,16 @@ class Unserved(Router):
 def describe(app: Litestar) -> dict[str, Any]:
     """The API's description (OpenAPI 3.1).
 
-    Litestar leaves out that bodies take no unknown fields, the bounds of what stands inside lists, and docstrings; and
-    it says of optional lists among the parameters that they may be null, which nobody can write there.
+    Litestar leaves out that bodies take no unknown fields, the bounds of what stands inside lists, docstrings, and that
+    a body can be too large or no JSON; and it says of optional lists among the parameters that they may be null, which
+    nobody can write there.
     """
     described: dict[str, Any] = app.openapi_schema.to_schema()
     for parameter in _parameters(described):
         parameter["schema"] = _without_null(parameter["schema"])
+    for operation in _operations(described):
+        if "requestBody" in operation:
+            operation["responses"] |= _refusals_of_bodies(operation["responses"])
     bodies = {_body_of(handler) for route in app.routes for handler in getattr(route, "route_handlers", ())} - {None}
     _, schemas = msgspec.json.schema_components(bodies, ref_template=_REF)
     described["components"]["schemas"].update(schemas)
@@ -55,10 +60,22 @@ def _webhook(type_: str) -> dict[str, Any]:
     }
 
 
-def _parameters(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _operations(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for operations in described["paths"].values():
-        for operation in operations.values():
-            yield from operation.get("parameters", ())
+        yield from operations.values()
+
+
+def _refusals_of_bodies(told: dict[str, Any]) -> dict[str, Any]:
+    """What every route with a body can answer besides: too large, and no JSON."""
+    return {
+        str(status.value): told.get(str(status.value), {**told["400"], "description": status.phrase})
+        for status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    }
+
+
+def _parameters(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for operation in _operations(described):
+        yield from operation.get("parameters", ())
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from litestar import Litestar
 
 from leasebox.infra import log, metrics, wall
 from leasebox.infra.web.allow import Methods
+from leasebox.infra.web.linger import Remainder, lingers
 from leasebox.infra.web.problem import refuse
 from leasebox.values.errors import Kind
 from leasebox.values.paths import METHODS, RouteFault, normalize
@@ -53,7 +54,7 @@ class Edge:
         scope["state"] = {"request_id": request_id, "client_address": address}
         # Whoever called last on this connection, this request's caller is not known yet.
         with wall.outside("nobody has signed in"), log.bind(request_id=request_id):
-            await self._timed(scope, receive, send)
+            await self._timed(scope, Remainder(receive) if lingers(headers) else receive, send)
 
     async def _routed(self, scope: Scope, receive: Any, send: Send) -> None:
         """No route has two spellings here; Litestar would answer `//v2/x`, `/v2/x/` and `/v2/%78` like `/v2/x`."""
@@ -79,6 +80,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"]
+                if status >= HTTPStatus.BAD_REQUEST and isinstance(receive, Remainder):
+                    await receive.forget()
                 if status == HTTPStatus.METHOD_NOT_ALLOWED:
                     headers = [pair for pair in headers if pair[0] != b"allow"] + [
                         _allow(self._methods.of(scope["path"]))

@@ -15,6 +15,11 @@ from leasebox.values.paths import RouteFault
 
 MEDIA_TYPE = "application/problem+json"
 _LEFT = "client disconnected prematurely"  # what Litestar calls a fault of the server; nobody reads the answer
+# How Litestar tells that `data`, its own word for the body, was not there.
+_NO_BODY = {"message": "'data'", "key": "data", "source": "body"}
+_SEND_BODY = (
+    "Send a JSON object with 'content-type: application/json': its fields are in /openapi.json; {} if none is needed."
+)
 _BY_STATUS = {
     401: ("unauthorized", "Send 'Authorization: Bearer <access_token>'."),
     404: ("not_found", "Check the path against /openapi.json."),
@@ -97,7 +102,7 @@ async def refuse(scope: Any, send: Any, why: RouteFault, kind: Kind) -> None:
 def render_framework(request: Request[Any, Any, Any], fault: HTTPException) -> Response[dict[str, Any]]:
     """Litestar's own refusals (validation, no such path, wrong method, too large) in the same shape."""
     if isinstance(fault, ValidationException):
-        return render(request, _validation(fault))
+        return render(request, _validation(request, fault))
     if fault.detail == _LEFT:
         return render(request, BadRequest("The request ended before its body did."))
     if fault.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -132,11 +137,14 @@ def request_id(request: Request[Any, Any, Any]) -> str:
     return str(request.scope["state"].get("request_id", ""))
 
 
-def _validation(fault: ValidationException) -> BadRequest:
+def _validation(request: Request[Any, Any, Any], fault: ValidationException) -> BadRequest:
     extra = fault.extra if isinstance(fault.extra, list) else []
+    if extra == [_NO_BODY]:
+        lack = FieldFault("body", "a JSON body is wanted, and none was sent")
+        return BadRequest("This route wants a JSON body, and none was sent.", errors=[lack], fix=_SEND_BODY)
     faults = [
         FieldFault(
-            f"{getattr(item.get('source'), 'value', item.get('source', 'request'))}.{item.get('key', '')}",
+            f"{getattr(item.get('source'), 'value', item.get('source', 'request'))}.{_asked(request, item)}",
             str(item.get("message", "not valid")),
         )
         for item in extra
@@ -144,3 +152,10 @@ def _validation(fault: ValidationException) -> BadRequest:
     ]
     listed = "; ".join(f"{item.path}: {item.message}" for item in faults[:5]) or str(fault.detail)
     return BadRequest(f"The request has a fault: {listed}.", errors=faults)
+
+
+def _asked(request: Request[Any, Any, Any], item: dict[str, Any]) -> str:
+    """A parameter as the request spells it; Litestar names it as our function does."""
+    key = str(item.get("key", ""))
+    field = request.route_handler.parsed_fn_signature.parameters.get(key)
+    return getattr(field and field.kwarg_definition, "name", None) or key
