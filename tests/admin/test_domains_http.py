@@ -179,6 +179,17 @@ async def test_after_a_leak_new_keys_sign_at_once(estate: Estate, desk: httpx.As
     assert not any(selector in zone for selector in before)
 
 
+async def test_a_leak_told_twice_under_one_key_is_one_rotation(estate: Estate, desk: httpx.AsyncClient) -> None:
+    agent = await estate.house.agent()
+    view = await estate.verified(agent)
+    path, keyed = f"{ADMIN}/{view['domain_id']}/dkim/rotate", {"idempotency-key": "leak-1"}
+    first = await said(await desk.post(path, json={"sign": "now"}, headers=keyed))
+    told = await signing(estate, view["domain"], agent)
+    again = await desk.post(path, json={"sign": "now"}, headers=keyed)
+    assert (await said(again), again.headers["idempotent-replayed"]) == (first, "true")
+    assert await signing(estate, view["domain"], agent) == told
+
+
 async def test_a_tenants_new_keys_are_found_by_its_own_verify(estate: Estate, desk: httpx.AsyncClient) -> None:
     agent = await estate.house.agent()
     view = await estate.verified(agent)

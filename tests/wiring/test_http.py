@@ -44,7 +44,7 @@ async def test_nothing_else_is(shared_house: House) -> None:
 _NEED_NO_KEY = """
 challenge verify challenge_wallet admin_challenge admin_verify start_claim confirm_claim
 pause release renew resume verify_domain admin_freeze_lease admin_release_lease admin_unfreeze_lease admin_check_domain
-admin_check_own_domain admin_rotate_dkim admin_unverify_domain admin_disable_webhook admin_enable_webhook
+admin_check_own_domain admin_unverify_domain admin_disable_webhook admin_enable_webhook
 admin_deny_domain admin_cancel_send_attempt
 """
 

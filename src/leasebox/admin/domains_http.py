@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Controller, Request, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from leasebox.admin.door_http import TAGS, admits
@@ -13,6 +13,7 @@ from leasebox.admin.leases_http import ReasonRequest
 from leasebox.admin.model import Admin, Right
 from leasebox.audit.service import record
 from leasebox.infra.db import Database, Tx
+from leasebox.infra.web.idempotency import IdempotencyKey, Once
 from leasebox.infra.web.listing import CursorText, Limit, Page, after, page
 from leasebox.infra.web.routes import Given, known_id, request_id
 from leasebox.leases import domains
@@ -85,6 +86,7 @@ class AdminDomainRoutes(Controller):
     leases: LeasePolicy
     keys: KeyRing
     dns: DnsLook
+    once: Once
 
     @get("/", operation_id="admin_list_domains", **admits(Right.LOOK, 404))
     async def listed(
@@ -134,14 +136,15 @@ class AdminDomainRoutes(Controller):
         act = admin.act(now, trace, "domain.unverify", str(domain.domain_id), domain.tenant_id, note=data.note)
         return self._view(await self.db.transact(lambda tx: domains.unverify(tx, domain.domain_id, act, self.leases)))
 
-    @post("/{name:str}/dkim/rotate", status_code=200, operation_id="admin_rotate_dkim", **admits(Right.STEER, 404))
+    @post("/{name:str}/dkim/rotate", status_code=200, operation_id="admin_rotate_dkim", **admits(Right.STEER, 404, 409))
     async def rotate(
         self,
         request: Request[Any, Any, Any],
         admin: Given[Admin],
         name: FromPath[str],
         data: JSONBody[RotateRequest],
-    ) -> KeysView:
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[KeysView]:
         """New DKIM keys for a domain: one of the instance's own by its name, a tenant's by its domain_id.
 
         The keys before keep signing until the new records are found, and their own records stay for seven days more.
@@ -155,18 +158,18 @@ class AdminDomainRoutes(Controller):
         now, resource = self.clock.now(), wanted if domain_id is None else str(domain_id)
         act = admin.act(now, request_id(request), "dkim.rotate", resource, tenant_id, sign=data.sign, note=data.note)
 
-        async def work(tx: Tx) -> tuple[PublicKey, ...]:
+        async def work(tx: Tx) -> KeysView:
             fresh = await domains.add_waiting_keys(tx, wanted, domain_id, made, now)
             if data.sign == "now":
                 await domains.advance_keys(tx, wanted, domain_id, now)
             if fresh or data.sign == "now":
                 await record(tx, act)
-            if domain_id is None:
-                return await domains.own_keys(tx, wanted, now)
-            return (await domains.get_any(tx, domain_id, now)).keys
+            if domain is None:
+                return _keys_view(wanted, await domains.own_keys(tx, wanted, now), {}, self.policy)
+            keys = (await domains.get_any(tx, domain.domain_id, now)).keys
+            return _keys_view(wanted, keys, domain.found, self.policy)
 
-        keys = await self.db.transact(work)
-        return _keys_view(wanted, keys, {} if domain is None else domain.found, self.policy)
+        return await self.once.answer(request, admin, idempotency_key, 200, work)
 
     async def _get(self, domain_id: str) -> Published:
         wanted, now = known_id(DomainId, domain_id), self.clock.now()

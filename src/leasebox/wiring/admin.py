@@ -73,7 +73,7 @@ def admin_routes(
         bind(AdminPriceRoutes, **core),
         bind(AdminInvoiceRoutes, **core, once=once),
         bind(AdminLeaseRoutes, **core, policy=policy),
-        bind(AdminDomainRoutes, **core, **domains_of(settings), leases=policy),
+        bind(AdminDomainRoutes, **core, **domains_of(settings), leases=policy, once=once),
         bind(AdminOwnDomainRoutes, **core, **domains_of(settings)),
         bind(AdminHouseMailRoutes, db=base.db),
         bind(AdminUsageRoutes, **core),
