@@ -15,7 +15,7 @@ from tests.databases import Databases, database_named, execute
 from tests.fakes.clock import FakeClock
 from tests.kit import House, opened, settings_for
 
-# Where a test has not configured logs, traces go with all local variables: rich takes a second for some, and meanwhile
+# structlog loaded before us takes rich for traces, with all local variables: a second for some, and meanwhile
 # Redis' answers come too late for whoever shares the loop.
 structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 
