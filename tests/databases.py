@@ -71,7 +71,7 @@ class Databases:
         if await self._emptied(url):
             self._free.append(name)
         else:
-            await _drop(self._server_url, name)
+            await drop(self._server_url, name)
 
     async def _copied(self) -> str:
         if self._template is None:
@@ -116,11 +116,11 @@ async def take_rights(connection: Any, table: str) -> None:
     await connection.execute(f"GRANT ALL ON {table} TO CURRENT_USER; ALTER TABLE {table} DISABLE TRIGGER USER")
 
 
-async def _drop(url: str, name: str) -> None:
-    """Drop a database as soon as autovacuum has left it."""
+async def drop(url: str, name: str) -> None:
+    """Drop a database, if it is there, as soon as autovacuum has left it: that is not ours to end."""
     for _ in range(100):
         try:
-            await execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+            await execute(url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         except (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectInUseError):
             await asyncio.sleep(0.1)
         else:

@@ -23,6 +23,7 @@ from leasebox.mail.sender_auth import SenderCheck
 from leasebox.mail.smtp import Limits, Offer, SmtpServer, serve
 from leasebox.mail.smtp_intake import Intake
 from leasebox.wiring import process
+from tests.databases import drop
 from tests.fakes.clock import FakeClock
 from tests.kit import Agent, House, opened, settings_for
 
@@ -64,7 +65,7 @@ async def database(engines: EngineUrls, template: str) -> AsyncIterator[str]:
     try:
         await server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         yield urlsplit(engines.database_url)._replace(path=f"/{name}").geturl()
-        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await drop(engines.database_url, name)
     finally:
         await server.close()
 

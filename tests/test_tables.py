@@ -18,6 +18,7 @@ from leasebox.infra.embedded import EngineUrls
 from leasebox.infra.facts_log import Xid8
 from leasebox.tables import metadata
 from tests import debian
+from tests.databases import drop, execute
 
 COLUMNS = """
 SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
@@ -56,10 +57,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
 
 async def fresh(server: str, name: str) -> str:
     """A new database of that name; its URL."""
-    connection = await asyncpg.connect(server)
-    await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    await connection.execute(f"CREATE DATABASE {name}")
-    await connection.close()
+    await drop(server, name)
+    await execute(server, f"CREATE DATABASE {name}")
     return server.replace("/leasebox?", f"/{name}?", 1) if "?" in server else server.removesuffix("postgres") + name
 
 

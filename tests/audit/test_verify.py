@@ -14,7 +14,7 @@ from leasebox.audit.tables import audit_rows
 from leasebox.audit.verify import Figures, verify
 from leasebox.infra.embedded import EngineUrls
 from tests.audit.sealed import AUDIT, FACTS, KEY, ROW, STRANGE_KEY, Sealed, head_of, public, sealed_on
-from tests.databases import database_named
+from tests.databases import database_named, drop
 
 HEADS, PER_HEAD, UNSEALED = 8, 5, 3
 SIZE = HEADS * PER_HEAD
@@ -34,8 +34,8 @@ async def house(engines: EngineUrls, template: str) -> AsyncIterator[Sealed]:
         await sealed.write(UNSEALED)
         await sealed.remember()
         yield sealed
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await server.close()
+    await drop(engines.database_url, name)
 
 
 @pytest.fixture

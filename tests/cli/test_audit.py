@@ -9,7 +9,6 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,7 +20,7 @@ from leasebox.infra.embedded import Engines, EngineUrls
 from leasebox.values.keys import Purpose, derive
 from leasebox.values.secret import Secret
 from tests.audit.sealed import FACTS, ROW, STRANGE_KEY, Sealed, head_of, sealed_on
-from tests.databases import database_named
+from tests.databases import database_named, drop, execute
 from tests.kit import SECRET
 
 OURS = derive(Secret(SECRET), Purpose.AUDIT_HEAD)
@@ -54,12 +53,6 @@ class Stage:
         return result.stdout
 
 
-async def execute(url: str, sql: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute(sql)
-    await connection.close()
-
-
 @pytest.fixture
 def empty(engines: EngineUrls, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     assert engines.database_url is not None
@@ -70,7 +63,7 @@ def empty(engines: EngineUrls, template: str, tmp_path: Path, monkeypatch: pytes
     for each, value in environ.items():
         monkeypatch.setenv(each, value)
     yield Stage(url)
-    asyncio.run(execute(engines.database_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(drop(engines.database_url, name))
 
 
 @pytest.fixture

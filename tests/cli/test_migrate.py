@@ -11,7 +11,7 @@ from leasebox.infra import migrate
 from leasebox.infra.embedded import Engines, EngineUrls
 from leasebox.infra.embedded_postgres import installed, packaged
 from tests.cli.stage import environment, leasebox
-from tests.databases import database_named, execute
+from tests.databases import database_named, drop, execute
 
 
 def expected() -> str:
@@ -45,7 +45,7 @@ def test_after_a_restore_that_left_rights_out_it_withdraws_them_again(
     programs = packaged() or installed()
     assert programs is not None
     source, target = database_named(server, template), database_named(server, "restored")
-    asyncio.run(execute(server, "DROP DATABASE IF EXISTS restored WITH (FORCE)"))
+    asyncio.run(drop(server, "restored"))
     asyncio.run(execute(server, "CREATE DATABASE restored"))
     dump = str(tmp_path / "dump")
     for argv in (
@@ -63,7 +63,7 @@ def test_after_a_restore_that_left_rights_out_it_withdraws_them_again(
     assert subprocess.run([programs / "pg_restore", *again], capture_output=True, check=False).stderr == b""
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         asyncio.run(execute(target, "DELETE FROM payment_proofs"))
-    asyncio.run(execute(server, "DROP DATABASE restored WITH (FORCE)"))
+    asyncio.run(drop(server, "restored"))
 
 
 def test_a_database_that_does_not_answer(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from leasebox.values.ids import TenantId, WebhookId
 from leasebox.values.keys import KeyRing, Purpose, ring
 from leasebox.values.secret import Secret
 from leasebox.webhooks import signing
-from tests.databases import database_named
+from tests.databases import database_named, drop, execute
 from tests.fakes.clock import FakeClock
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -108,15 +108,10 @@ def stage(engines: EngineUrls, template: str, tmp_path: Path) -> Iterator[Stage]
     assert engines.database_url is not None
     name, administer = f"{template}_secrets", engines.database_url
 
-    async def execute(sql: str) -> None:
-        connection = await asyncpg.connect(administer)
-        await connection.execute(sql)
-        await connection.close()
-
-    asyncio.run(execute(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(execute(administer, f"CREATE DATABASE {name} TEMPLATE {template}"))
     url = database_named(administer, name)
     yield Stage(url, {"DATABASE_URL": url, "LEASEBOX_HOME": str(tmp_path / "home"), "LEASEBOX_SECRET": OLD})
-    asyncio.run(execute(f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(drop(administer, name))
 
 
 def figures(output: str) -> dict[str, list[int]]:

@@ -11,7 +11,7 @@ import pytest
 from leasebox.infra import db, facts_order
 from leasebox.infra.embedded import EngineUrls
 from tests.billing.shop import lease_with, proof, shop_settings, use_up
-from tests.databases import database_named, take_rights
+from tests.databases import database_named, drop, take_rights
 from tests.fakes.clock import FakeClock
 from tests.faults import oracles
 from tests.kit import opened
@@ -99,8 +99,8 @@ async def copy(lived_in: str) -> AsyncIterator[str]:
     server = await asyncpg.connect(database_named(lived_in, "leasebox"))
     await server.execute(f"CREATE DATABASE {name} TEMPLATE {urlsplit(lived_in).path[1:]}")
     yield database_named(lived_in, name)
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await server.close()
+    await drop(database_named(lived_in, "leasebox"), name)
 
 
 async def offended(url: str) -> set[str]:
