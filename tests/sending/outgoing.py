@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from leasebox.infra.db import Tx
-from leasebox.sending import attempts_store
+from leasebox.sending import attempts_store, jobs
 from leasebox.sending.addressees import Addressee
 from leasebox.sending.dkim_sign import Signer
 from leasebox.sending.jobs import Runner
@@ -83,6 +85,18 @@ class Author:
 
         await self.house.db.transact(insert)
         return attempt_id
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner looks often, as the clocks here jump without telling it. Of modules that name it."""
+    monkeypatch.setattr(jobs, "LOOK_AGAIN_S", 0.03)
+
+
+@pytest.fixture
+async def author(house: House) -> Author:
+    """Who has leased a mailbox to send from."""
+    return await Author.new(house)
 
 
 def _addressee(text: str) -> Addressee:

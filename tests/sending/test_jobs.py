@@ -17,20 +17,11 @@ from leasebox.values.errors import Unavailable
 from tests.fakes.relay import HANG, RESET, FakeRelay
 from tests.kit import House
 from tests.kit_mail import change, messages_of, parsing, until, value
+from tests.sending import outgoing
 from tests.sending.outgoing import Author, Ways, becomes, rows, runner_of, sending, state_of, to, tried, wait_s, way
 
 ONE, TWO, THREE = "one@there.example", "Two@there.example", "three@there.example"
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runner looks often, as the clocks here jump without telling it."""
-    monkeypatch.setattr(jobs, "LOOK_AGAIN_S", 0.03)
-
-
-@pytest.fixture
-async def author(house: House) -> Author:
-    return await Author.new(house)
+often, author = outgoing.often, outgoing.author
 
 
 async def test_what_is_queued_is_handed_over_and_all_of_it_is_written_down(house: House, author: Author) -> None:

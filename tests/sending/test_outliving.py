@@ -23,22 +23,13 @@ from tests.fakes.relay import FakeRelay
 from tests.kit import House
 from tests.kit_mail import change, value
 from tests.leases.estate import DOMAINS, settled
+from tests.sending import outgoing
 from tests.sending.outgoing import Author, PlainDesk, becomes, rows, sending, state_of, to, tried
 
 ONE, TWO = "one@there.example", "two@there.example"
 ENDED = (550, "5.7.1 The lease ended before this mail was to go out")
 LOST = (550, "5.7.1 The domain of From is not a verified one of this tenant any more")
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runner looks often, as the clocks here jump without telling it."""
-    monkeypatch.setattr(jobs, "LOOK_AGAIN_S", 0.03)
-
-
-@pytest.fixture
-async def author(house: House) -> Author:
-    return await Author.new(house)
+often, author = outgoing.often, outgoing.author
 
 
 async def verb(author: Author, name: str) -> None:
